@@ -1,0 +1,33 @@
+"""From a model's words to the option it chose."""
+
+import re
+
+LETTERS = "abcde"
+STRICT = re.compile(r"\s*\(?([A-Ea-e])(?:[).:,]|\s*$)")
+
+
+def parse_choice(text: object, rule: str = "reference") -> str | None:
+    """The option letter "a" to "e" that an answer names, or None where the rule reads none.
+
+    rule="reference" reads as the released evaluation does, faults included, so that numbers compare: a first character
+    a-e of either case counts ("A man is ..." is option a), but where the text from "answer is" on (or else the whole
+    text) holds "A:" or "A)" it is a, else "B:" or "B)" is b, and so on. Unlike there, an empty answer is None and no
+    crash.
+
+    rule="strict" takes a letter that stands alone at the start: "B", "(b)", "B) the dog", "C: jumping", "D.".
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+    if rule not in ("reference", "strict"):
+        raise ValueError(f"rule={rule!r}: choose 'reference' or 'strict'")
+    if not isinstance(text, str) or not text:
+        return None
+    if rule == "strict":
+        match = STRICT.match(text)
+        return match[1].lower() if match else None
+    tail = text[text.index("answer is") :] if "answer is " in text else text
+    for letter in LETTERS:
+        if f"{letter.upper()}:" in tail or f"{letter.upper()})" in tail:
+            return letter
+    return text[0].lower() if text[0] in LETTERS + LETTERS.upper() else None

@@ -1,0 +1,58 @@
+"""Greedy decoding, for one sequence or a batch."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+class Decoder(Protocol):
+    """Sequences being continued: `start` runs their prompts, `step` one more token each; both give hidden states."""
+
+    def start(self) -> Float[Tensor, "batch dim"]: ...
+
+    def step(self, ids: Int64[Tensor, "batch 1"]) -> Float[Tensor, "batch dim"]: ...
+
+
+def greedy(
+    decoder: Decoder,
+    head: Callable[[Float[Tensor, "batch dim"]], Float[Tensor, "batch vocabulary"]],
+    max_new_tokens: int,
+    stop_ids: frozenset[int],
+    on_token: Callable[[list[list[int]], bool], None] | None = None,
+) -> tuple[list[list[int]], Float[Tensor, "batch vocabulary"]]:
+    """The likeliest token again and again, until each row has met a stop token or has `max_new_tokens`.
+
+    Args:
+        head: hidden states to logits.
+        max_new_tokens: 0 only runs the prompts, for their first logits.
+        stop_ids: end-of-sequence ids; they are not part of the result.
+        on_token: called after each step with all rows' ids so far, and whether this was the last step.
+
+    Returns:
+        New token ids of each row, and the logits of each row's first new token.
+    """
+    first = logits = head(decoder.start())
+    rows: list[list[int]] = [[] for _ in range(len(logits))]
+    live = set(range(len(rows)))
+    for count in range(1, max_new_tokens + 1):
+        ids = logits.argmax(dim=-1)
+        for row, token in enumerate(ids.tolist()):
+            if row in live and token in stop_ids:
+                live.remove(row)
+            elif row in live:
+                rows[row].append(token)
+        last = not live or count == max_new_tokens
+        if on_token is not None:
+            on_token(rows, last)
+        if last:
+            break
+        logits = head(decoder.step(ids[:, None]))
+    return rows, first
+
+
+def log_probabilities(logits: Float[Tensor, "batch vocabulary"]) -> Float[Tensor, "batch vocabulary"]:
+    """Log-softmax in float32."""
+    return torch.log_softmax(logits.float(), dim=-1)

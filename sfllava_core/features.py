@@ -1,0 +1,127 @@
+"""Frames -> frame features: what the vision tower and the projector make of each frame, on its own.
+
+Second step of the way: frames -> **features** -> pathways -> prompt -> answer.
+
+    pixels (T, h, w, 3) -> resize to S x S -> normalise -> vision tower, hidden layer -2 without CLS -> projector
+    -> features (T, H, W, D)
+
+S = 336 and H = W = 24 for LLaVA-NeXT. F_v of the paper's equation 2 is the result.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from sfllava_core.frames import resize_picture
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+RESIZE_MODES = ("pillow", "torch")
+
+
+def resize_frames(
+    pixels: UInt8[np.ndarray, "frames h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Resize each frame to (height, width) as the released code does: Pillow bicubic on uint8, aspect ignored."""
+    return np.stack([resize_picture(picture, size) for picture in pixels])
+
+
+def normalize(
+    pixels: UInt8[Tensor, "frames height width 3"] | Float[Tensor, "frames height width 3"],
+    mean: tuple[float, ...] = CLIP_MEAN,
+    std: tuple[float, ...] = CLIP_STD,
+) -> Float[Tensor, "frames 3 height width"]:
+    """0..255 pixels to the vision tower's input, float32: (x / 255 - mean) / std for each colour."""
+    scaled = rearrange(pixels, "t h w c -> t c h w").float() / 255
+    mean_, std_ = (torch.tensor(v, device=pixels.device)[:, None, None] for v in (mean, std))
+    return (scaled - mean_) / std_
+
+
+def preprocess(
+    pixels: UInt8[np.ndarray, "frames h w 3"],
+    size: tuple[int, int],
+    *,
+    resize: str = "pillow",
+    device: torch.device | str = "cpu",
+    mean: tuple[float, ...] = CLIP_MEAN,
+    std: tuple[float, ...] = CLIP_STD,
+) -> Float[Tensor, "frames 3 height width"]:
+    """Resize and normalise frames, float32 on `device`.
+
+    resize="pillow" (default) equals the released code bit for bit before normalisation. resize="torch" moves the raw
+    frames to the device and does all of it there (antialiased bicubic, rounded to whole 0..255 values): faster on a
+    GPU; `tests/test_features.py` measures how far from exact it is (at most 1 of 255 where it differs).
+
+    Raises:
+        ValueError: an unknown resize mode.
+    """
+    if resize not in RESIZE_MODES:
+        raise ValueError(f"resize={resize!r}: choose one of {RESIZE_MODES}")
+    if resize == "pillow":
+        resized = torch.from_numpy(resize_frames(pixels, size)).to(device)
+    else:
+        raw = rearrange(torch.from_numpy(pixels).to(device), "t h w c -> t c h w").float()
+        smooth = F.interpolate(raw, size=size, mode="bicubic", antialias=True, align_corners=False)
+        resized = rearrange(smooth.round().clamp(0, 255), "t c h w -> t h w c")
+    return normalize(resized, mean, std)
+
+
+def frame_features(
+    model: torch.nn.Module,
+    pixel_values: Float[Tensor, "frames 3 height width"],
+    *,
+    chunk_frames: int = 16,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Float[Tensor, "frames rows columns dim"]:
+    """Vision tower and projector of a transformers LlavaNext model, `chunk_frames` frames at a time.
+
+    Args:
+        model: `LlavaNextForConditionalGeneration`.
+        pixel_values: normalised frames; they go to the tower's device and dtype chunk by chunk.
+        chunk_frames: frames in one forward pass; bounds the activations' memory.
+        progress: called as progress("encode", frames done, frames in all).
+
+    Returns:
+        (T, H, W, D): H x W patches (24 x 24 for LLaVA-NeXT), D the language model's width; in the model's dtype.
+
+    Source: section 3.1 (equation 2); layer -2 without CLS, aggregation after the projector: the released code.
+    """
+    if chunk_frames < 1:
+        raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
+    tower, projector = model.model.vision_tower, model.model.multi_modal_projector
+    features = []
+    with torch.inference_mode():
+        for start in range(0, len(pixel_values), chunk_frames):
+            chunk = pixel_values[start : start + chunk_frames].to(tower.device, tower.dtype)
+            patches = patch_features(tower, chunk, model.config.vision_feature_layer)
+            features.append(projector(patches))
+            if progress is not None:
+                progress("encode", min(start + chunk_frames, len(pixel_values)), len(pixel_values))
+    rows, columns = (side // model.config.vision_config.patch_size for side in pixel_values.shape[-2:])
+    return rearrange(torch.cat(features), "t (h w) d -> t h w d", h=rows, w=columns)
+
+
+def patch_features(
+    tower: torch.nn.Module,
+    pixel_values: Float[Tensor, "frames 3 height width"],
+    layer: int | list[int],
+) -> Float[Tensor, "frames patches width"]:
+    """Hidden states of the CLIP tower after `layer` (-2: the last but one) without CLS, computing no layer beyond it.
+
+    `layer` counts as transformers' `hidden_states` do (0 = embeddings, -1 = last layer); a list of layers is joined
+    along the width.
+    """
+    depth = len(tower.encoder.layers)
+    wanted = [number % (depth + 1) for number in ([layer] if isinstance(layer, int) else layer)]
+    hidden = tower.pre_layrnorm(tower.embeddings(pixel_values))
+    states = {0: hidden}
+    for number, block in enumerate(tower.encoder.layers[: max(wanted)], start=1):
+        hidden = block(hidden, None)
+        if number in wanted:
+            states[number] = hidden
+    return torch.cat([states[number][:, 1:] for number in wanted], dim=-1)

@@ -1,0 +1,185 @@
+"""Video file -> frames: which frames the method looks at, and their pixels.
+
+First step of the way: **frames** -> features -> pathways -> prompt -> answer.
+The decoders themselves are in `decoders.py`; the process that guards us from broken files is in `worker.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from sfllava_core.decoders import DECODERS, FrameReader, VideoError, checked_path, open_reader
+
+__all__ = ["Frames", "VideoError", "read_frames", "sample_frame_indices"]
+
+DEFAULT_TIMEOUT_S = 120.0
+
+
+def sample_frame_indices(total: int, num_frames: int) -> list[int]:
+    """Uniformly sampled frame indices: the middle of each of `num_frames` equal segments.
+
+    The rule of the released code, kept to the last index: with `total <= num_frames` one index repeats and the
+    last frame is never used (50 of 50 gives 24 twice and ends at 48). Edges are rounded half to even.
+
+    Args:
+        total: frames in the video, at least 1.
+        num_frames: frames wanted, at least 1. No more than `total` are returned.
+
+    Returns:
+        min(total, num_frames) indices in 0 .. total - 1, never decreasing.
+
+    Raises:
+        ValueError: total or num_frames below 1.
+
+    Source: section 3.1 of arXiv:2407.15841 ("uniformly sample N frames"); rounding from the released code.
+    """
+    if total < 1:
+        raise ValueError(f"total={total}: a video needs at least 1 frame to sample from")
+    if num_frames < 1:
+        raise ValueError(f"num_frames={num_frames}: ask for at least 1 frame")
+    n = min(int(total), int(num_frames))
+    edges = np.rint(np.arange(n + 1) * (float(total - 1) / n)).astype(np.int64)
+    return ((edges[:-1] + edges[1:]) // 2).tolist()
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The sampled frames of one video.
+
+    pixels: RGB, (frames, height, width, 3).  indices: frame numbers in the file.
+    timestamps: presentation times in seconds, NaN where the source has no clock (a folder of images).
+    fps: mean frames a second, NaN without a clock.  total: frames in the file.  decoder: who decoded it.
+    """
+
+    pixels: UInt8[np.ndarray, "frames height width 3"]
+    indices: list[int]
+    timestamps: Float[np.ndarray, "frames"]
+    fps: float
+    total: int
+    decoder: str = ""
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def read_frames(
+    path: str | Path,
+    num_frames: int = 50,
+    *,
+    decoder: str | Callable[[Path], FrameReader] = "auto",
+    size: tuple[int, int] | None = None,
+    timeout_s: float | None = DEFAULT_TIMEOUT_S,
+) -> Frames:
+    """Decode `num_frames` uniformly sampled frames of a video file, or of a folder of images (sorted naturally).
+
+    Args:
+        path: the file or folder.
+        num_frames: N of the paper. A shorter video gives all the frames that `sample_frame_indices` picks.
+        decoder: "auto" (decord, then PyAV if decord cannot), "decord", "pyav", or a callable that opens a path
+            and returns a `FrameReader`; a callable runs in this process, so `timeout_s` does not cover it.
+        size: (height, width) to resize each frame to as it is decoded (Pillow bicubic, the reference's resize),
+            so that 50 frames of 4K never lie in memory together. None keeps the video's own size.
+        timeout_s: limit in seconds, decoding in a worker process that a broken file may hang or crash without
+            harm ("auto" gives each of its decoders half). None decodes in this process: half a second faster,
+            for files that you trust.
+
+    Returns:
+        `Frames` with pixels uint8 (frames, height, width, 3).
+
+    Raises:
+        VideoError: the file cannot be decoded in time; says which file, why, and what to do.
+        ValueError: num_frames, decoder, size or timeout_s out of range.
+    """
+    if num_frames < 1:
+        raise ValueError(f"num_frames={num_frames}: ask for at least 1 frame")
+    if timeout_s is not None and not timeout_s > 0:
+        raise ValueError(f"timeout_s={timeout_s}: give a number of seconds above 0, or None for no limit")
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ValueError(f"size={size}: give (height, width), both at least 1")
+    path = checked_path(path)
+    if callable(decoder):
+        return decode(decoder(path), path, num_frames, size)
+
+    failures = []
+    names = decoders_for(path, decoder)
+    for name in names:
+        try:
+            if timeout_s is None:
+                return decode(open_reader(name, path), path, num_frames, size)
+            from sfllava_core.worker import decode_in_worker
+
+            return decode_in_worker(name, path, num_frames, size, timeout_s / len(names))
+        except VideoError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    causes = "; ".join(f"{name}: {error.cause}" for name, error in zip(names, failures))
+    raise VideoError(path, causes, failures[-1].remedy)
+
+
+def decoders_for(path: Path, decoder: str) -> list[str]:
+    """Decoder names to try in order for this path: folders have one reader of their own."""
+    if path.is_dir():
+        return ["images"]
+    if decoder == "auto":
+        return ["decord", "pyav"] if DECODERS["decord"].available() else ["pyav"]
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder={decoder!r}: choose 'auto', {', '.join(map(repr, DECODERS))}, or pass a callable")
+    return [decoder]
+
+
+def decode(reader: FrameReader, path: Path, num_frames: int, size: tuple[int, int] | None) -> Frames:
+    """Sample and read frames through an open reader; every failure of the reader becomes a `VideoError`."""
+    try:
+        indices = sample_frame_indices(reader.total, num_frames)
+        pixels, timestamps = [], []
+        for picture, seconds in reader.read(indices):
+            pixels.append(picture if size is None else resize_picture(picture, size))
+            timestamps.append(seconds)
+    except VideoError:
+        raise
+    except Exception as error:  # decoders raise RuntimeError, IndexError, TypeError, their own kinds ...
+        raise VideoError(path, f"{type(error).__name__}: {first_line(error)}") from error
+    if len(pixels) != len(indices):
+        raise VideoError(path, f"only {len(pixels)} of {len(indices)} sampled frames could be decoded")
+    return Frames(
+        stack(path, pixels, indices),
+        indices,
+        np.asarray(timestamps, dtype=np.float64),
+        float(reader.fps),
+        reader.total,
+        reader.name,
+    )
+
+
+def stack(
+    path: Path, pixels: Sequence[np.ndarray], indices: Sequence[int]
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Stack frames that must all have one size; names the first that differs."""
+    for picture, index in zip(pixels, indices):
+        if picture.shape != pixels[0].shape:
+            (h0, w0), (h, w) = pixels[0].shape[:2], picture.shape[:2]
+            raise VideoError(
+                path,
+                f"frame {index} is {w} x {h} but frame {indices[0]} is {w0} x {h0}",
+                "pass size=(height, width) to resize each frame",
+            )
+    return np.stack(pixels)
+
+
+def resize_picture(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """Pillow's default `Image.resize` filter (bicubic) on uint8, as the reference: aspect ratio is not kept."""
+    from PIL import Image
+
+    if picture.shape[:2] == tuple(size):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def first_line(error: object, limit: int = 200) -> str:
+    """The first line of a message, cut to `limit` characters: decoder errors carry whole stack traces."""
+    lines = str(error).strip().splitlines() or [""]
+    return lines[0][:limit]

@@ -1,0 +1,240 @@
+"""The image LLM as a video LLM: load a LLaVA-NeXT checkpoint, watch videos with it.
+
+frames -> features -> pathways -> prompt -> answer: `VideoLLM.watch` goes the first three steps,
+the `WatchedVideo` that it returns (watched.py) goes the last two, as often as there are questions.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, LlavaNextForConditionalGeneration
+
+from sfllava_core import rope
+from sfllava_core.checkpoints import (
+    ModelError,
+    check_supported,
+    checked_source,
+    guess_prompt_style,
+    image_statistics,
+    pick_device,
+    pick_dtype,
+    quantization_config,
+    stop_ids,
+)
+from sfllava_core.features import CLIP_MEAN, CLIP_STD, frame_features, preprocess
+from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
+from sfllava_core.image_grid import ImageGrid
+from sfllava_core.pathways import PathwaySpec, SlowFast
+from sfllava_core.prompts import checked_style
+from sfllava_core.shared_prefix import install_attention
+from sfllava_core.sharing import ContextError
+from sfllava_core.stopwatch import Stopwatch
+from sfllava_core.watched import WatchedVideo
+
+Progress = Callable[[str, int, int], None]
+
+
+class VideoLLM:
+    """A LLaVA-NeXT model and its tokenizer, made to watch videos.
+
+    Attributes: model, tokenizer, name, prompt_style; grid (rows, columns) of patches a frame; image_size (height,
+    width) in pixels; dim, the language model's width; max_positions, the longest sequence allowed.
+    """
+
+    def __init__(
+        self,
+        model: LlavaNextForConditionalGeneration,
+        tokenizer,
+        *,
+        name: str = "in-memory",
+        prompt_style: str | None = None,
+        image_mean: tuple[float, ...] = CLIP_MEAN,
+        image_std: tuple[float, ...] = CLIP_STD,
+    ):
+        check_supported(model.config, name)
+        self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
+        self.prompt_style = prompt_style or guess_prompt_style(model.config, tokenizer)
+        checked_style(self.prompt_style)
+        self.image_mean, self.image_std = tuple(image_mean), tuple(image_std)
+        vision, text = model.config.vision_config, model.config.text_config
+        self.image_size = (vision.image_size, vision.image_size)
+        self.grid = (vision.image_size // vision.patch_size,) * 2
+        self.dim = text.hidden_size
+        self.max_positions = rope.max_positions(text)
+        self.stop_ids = stop_ids(model, tokenizer)
+        install_attention(self.language_model)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        rope_scaling: float = 2.0,
+        *,
+        device_map: str | dict | None = None,
+        quantization: str | None = None,
+        prompt_style: str | None = None,
+    ) -> "VideoLLM":
+        """Load a checkpoint of transformers' LlavaNext classes (safetensors only).
+
+        Args:
+            path: a local folder, or a hub id such as "llava-hf/llava-v1.6-vicuna-7b-hf". Only a hub id downloads.
+            device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+            dtype: "auto" is float16 on a GPU, as the released code, and float32 on the CPU; or a torch dtype, or its
+                name.
+            rope_scaling: factor of dynamic RoPE scaling; 2 is the paper's, 1 is off.
+            device_map: transformers' way of spreading a model over several GPUs ("auto", "balanced", a dict).
+            quantization: "4bit" or "8bit" through bitsandbytes, which must be installed.
+            prompt_style: "vicuna", "chatml" or "mistral"; None reads it from the checkpoint.
+
+        Raises:
+            ModelError: no such checkpoint, or not one that can be used here.
+        """
+        source = str(path)
+        local = checked_source(source)
+        try:
+            config = AutoConfig.from_pretrained(source, local_files_only=local)
+            check_supported(config, source)
+            rope.use_dynamic_rope(config.text_config, rope_scaling)
+            device = pick_device(device)
+            options = {"quantization_config": quantization_config(quantization)} if quantization else {}
+            if device_map is not None or quantization:
+                options["device_map"] = device_map or {"": device}
+            model = LlavaNextForConditionalGeneration.from_pretrained(
+                source,
+                config=config,
+                dtype=pick_dtype(dtype, device),
+                use_safetensors=True,
+                local_files_only=local,
+                **options,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+        except OSError as error:
+            raise ModelError(f"{source}: it cannot be loaded: {error}") from error
+        mean, std = image_statistics(source, local)
+        model = model if options else model.to(device)
+        return cls(model, tokenizer, name=source, prompt_style=prompt_style, image_mean=mean, image_std=std)
+
+    @property
+    def language_model(self) -> torch.nn.Module:
+        return self.model.model.language_model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the token embeddings are: inputs go there."""
+        return self.language_model.get_input_embeddings().weight.device
+
+    def embed(self, ids: list[int]) -> Float[Tensor, "length dim"]:
+        """Token ids to the language model's input embeddings."""
+        return self.language_model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long, device=self.device))
+
+    def logits(self, hidden: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch vocabulary"]:
+        """Hidden states to logits over the vocabulary."""
+        with torch.inference_mode():
+            return self.model.lm_head(hidden)
+
+    def encode(
+        self,
+        frames: Frames | UInt8[np.ndarray, "frames h w 3"],
+        *,
+        resize: str = "pillow",
+        chunk_frames: int = 16,
+        progress: Progress | None = None,
+    ) -> Float[Tensor, "frames rows columns dim"]:
+        """Frames to frame features F_v (equation 2): resize, normalise, vision tower, projector. See features.py."""
+        pixels = frames.pixels if isinstance(frames, Frames) else frames
+        vision_device = self.model.model.vision_tower.device
+        pixel_values = preprocess(
+            pixels, self.image_size, resize=resize, device=vision_device, mean=self.image_mean, std=self.image_std
+        )
+        return frame_features(self.model, pixel_values, chunk_frames=chunk_frames, progress=progress)
+
+    def watch(
+        self,
+        video: str | Path | Frames | np.ndarray | Tensor,
+        pathways: PathwaySpec = SlowFast(),
+        *,
+        resize: str = "pillow",
+        chunk_frames: int = 16,
+        decoder: str = "auto",
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        progress: Progress | None = None,
+    ) -> WatchedVideo:
+        """Watch a video once, to ask it many questions.
+
+        Args:
+            video: a file or a folder of images, which is sampled as `pathways` says; or frames that are sampled
+                already, `Frames` or uint8 (T, h, w, 3); or frame features of `encode`, floating (T, H, W, D).
+            pathways: how visual tokens are made of the frames; the default is the paper's.
+            resize, chunk_frames: see `encode`.  decoder, timeout_s: see `read_frames`.
+            progress: called as progress(stage, done, total) with stages "decode" and "encode".
+
+        Raises:
+            VideoError: the file cannot be decoded.  SpecError: the spec does not fit this model's grid.
+            ContextError: the visual tokens alone do not fit the model's context.
+        """
+        pathways.token_count(pathways.num_frames, self.grid)  # refuse a spec that does not fit before any work
+        stopwatch = Stopwatch(self.device)
+        features, frames = (video, None) if is_features(video) else (None, video)
+        if isinstance(frames, (str, Path)):
+            report = progress or (lambda stage, done, total: None)
+            report("decode", 0, pathways.num_frames)
+            size = None if isinstance(pathways, ImageGrid) or resize != "pillow" else self.image_size
+            with stopwatch("decode"):
+                frames = read_frames(frames, pathways.num_frames, decoder=decoder, size=size, timeout_s=timeout_s)
+            report("decode", len(frames), len(frames))
+        if features is None:
+            pixels = checked_pixels(frames)
+            with stopwatch("encode"):
+                features = self.encode(
+                    pathways.arrange(pixels, self.image_size),
+                    resize=resize,
+                    chunk_frames=chunk_frames,
+                    progress=progress,
+                )
+        features = self.checked_features(features)
+        with stopwatch("pool"), torch.inference_mode():
+            tokens = pathways.visual_tokens(features, self.model.model.image_newline)
+        if len(tokens) >= self.max_positions:
+            raise ContextError(
+                f"{len(tokens)} visual tokens of {pathways} leave no room in the {self.max_positions} positions "
+                f"of {self.name}: take fewer frames, or pool more"
+            )
+        return WatchedVideo(self, tokens, pathways, frames if isinstance(frames, Frames) else None, stopwatch)
+
+    def checked_features(
+        self, features: Float[Tensor, "frames rows columns dim"]
+    ) -> Float[Tensor, "frames rows columns dim"]:
+        """Features with this model's grid and width, on its device and in its dtype."""
+        if tuple(features.shape[1:]) != (*self.grid, self.dim):
+            expected = f"(frames, {self.grid[0]}, {self.grid[1]}, {self.dim})"
+            raise ValueError(f"features of shape {tuple(features.shape)}: {self.name} makes {expected}")
+        return features.to(self.device, self.model.dtype)
+
+
+def is_features(video: object) -> bool:
+    """Whether this is a floating point tensor, that is, frame features."""
+    return isinstance(video, Tensor) and video.is_floating_point()
+
+
+def checked_pixels(frames: Frames | np.ndarray | Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
+    """uint8 (T, h, w, 3) pixels of what was given in place of a file."""
+    pixels = frames.pixels if isinstance(frames, Frames) else frames
+    if isinstance(pixels, Tensor):
+        pixels = pixels.cpu().numpy()
+    if not isinstance(pixels, np.ndarray):
+        raise ValueError(
+            f"a video of type {type(frames).__name__}: "
+            "give a path, Frames, uint8 frames (T, h, w, 3), or features (T, H, W, D)"
+        )
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
+        raise ValueError(
+            f"frames of dtype {pixels.dtype} and shape {pixels.shape}: "
+            "give uint8 RGB of shape (T, h, w, 3), T at least 1"
+        )
+    return pixels

@@ -1,0 +1,169 @@
+"""Frame features -> visual tokens: the slow and the fast pathway, and every other way that the paper compares with.
+
+Third step of the way: frames -> features -> **pathways** -> prompt -> answer.
+
+A spec is a value (frozen, hashable, printable, JSON-able): it says how many frames are sampled, which of them a
+pathway takes, and how it pools them. `spec.visual_tokens(features)` does it; `spec.token_count(T, grid)` prices it.
+
+    SlowFast()                      slow 10 x (24 x 12) max-pooled + fast 50 x (4 x 4) average-pooled = 3680 tokens
+    slow_only(12), fast_only(100)   one eye alone                 (table 4, and "no fast pathway" in section 4.4)
+    uniform(32, (12, 12))           LLaVA-NeXT-Image              (every frame pooled alike)
+    ImageGrid(3, 2)                 IG-VLM                        (frames laid out as one picture; image_grid.py)
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from sfllava_core.pooling import NO_POOL, Pool, SpecError
+
+Grid = tuple[int, int]
+
+
+def slow_frame_indices(num_frames: int, num_slow: int) -> list[int]:
+    """Which of `num_frames` sampled frames the slow pathway takes: `num_slow`, uniformly, the first always.
+
+    float32 `linspace` cut to whole numbers, as in the released code: for T = 2, 4, 8, 16, 32, 64 and 14 slow frames
+    its rounding gives one less than i * T // n would. With num_frames < num_slow indices repeat.
+
+    Returns:
+        num_slow indices in 0 .. num_frames - 1, never decreasing.
+
+    Raises:
+        ValueError: either number below 1.
+
+    Source: section 3.2 ("uniformly sample N_slow frame features"); the rounding is the released code's.
+    """
+    if num_frames < 1 or num_slow < 1:
+        raise ValueError(f"num_frames={num_frames}, num_slow={num_slow}: both must be at least 1")
+    return torch.linspace(0, num_frames, num_slow + 1, dtype=torch.float32).long()[:-1].tolist()
+
+
+@dataclass(frozen=True)
+class PathwaySpec:
+    """What every spec can do besides `num_frames`, `token_counts`, `visual_tokens` and `token_frames`."""
+
+    def token_count(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> int:
+        """Visual tokens in all for `num_frames` sampled frames (default: the spec's) of `grid` (rows, columns) patches.
+
+        Raises:
+            SpecError: a pool that does not fit the grid.
+        """
+        return sum(self.token_counts(num_frames, grid).values())
+
+    def arrange(self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid) -> UInt8[np.ndarray, "views h2 w2 3"]:
+        """The pictures that the vision tower encodes: here each frame is one. `size` is the tower's (height, width)."""
+        return pixels
+
+    def to_json(self) -> str:
+        """The spec as JSON with its method's name; `parse_spec` gives the same value back."""
+        return json.dumps({"method": type(self).__name__, **asdict(self)})
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """One stream of visual tokens: `frames` of the sampled frames (None: all of them), each pooled by `pool`."""
+
+    frames: int | None = None
+    pool: Pool = NO_POOL
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.frames < 1:
+            raise SpecError(f"a pathway of {self.frames} frames: take at least 1, or leave the pathway out (None)")
+
+    def frame_indices(self, num_frames: int) -> list[int]:
+        """The sampled frames this pathway takes, out of `num_frames`."""
+        return list(range(num_frames)) if self.frames is None else slow_frame_indices(num_frames, self.frames)
+
+    def token_count(self, num_frames: int, grid: Grid) -> int:
+        """Tokens this pathway makes of `num_frames` frames of `grid` (rows, columns) patches."""
+        frames, rows, columns = self.pool.output_shape((self.frames or num_frames, *grid))
+        return frames * rows * columns
+
+    def tokens(self, features: Float[Tensor, "frames rows columns dim"]) -> Float[Tensor, "tokens dim"]:
+        """Pick, pool and flatten in reading order: frame by frame, row by row."""
+        picked = features[self.frame_indices(len(features))]
+        return rearrange(self.pool(picked), "t h w d -> (t h w) d")
+
+    def __str__(self) -> str:
+        return f"{self.frames or 'all'}-{self.pool}"
+
+
+@dataclass(frozen=True)
+class SlowFast(PathwaySpec):
+    """N sampled frames seen by a slow pathway (few frames, many tokens) and a fast one (all frames, few tokens).
+
+    The defaults are the paper's (section 4.1): N = 50, slow 10 frames pooled 1 x 2 by maximum, fast all frames pooled
+    to 4 x 4 by average. `slow=None` or `fast=None` leaves one eye closed; both None is refused.
+    """
+
+    num_frames: int = 50
+    slow: Pathway | None = Pathway(10, Pool.window("max", 1, 2))
+    fast: Pathway | None = Pathway(None, Pool.to(4, 4))
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            raise SpecError(f"num_frames={self.num_frames}: sample at least 1 frame")
+        if self.slow is None and self.fast is None:
+            raise SpecError("slow and fast are both None: at least one pathway must give tokens")
+
+    @property
+    def pathways(self) -> dict[str, Pathway]:
+        """The pathways that are there, in the order of their tokens: slow, then fast."""
+        return {name: pathway for name, pathway in (("slow", self.slow), ("fast", self.fast)) if pathway is not None}
+
+    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
+        """Tokens of each pathway: slow 10 * 288, fast 16 * T for the defaults and LLaVA-NeXT's 24 x 24 grid.
+
+        Raises:
+            SpecError: a pool that does not fit the grid.
+        """
+        return {
+            name: pathway.token_count(num_frames or self.num_frames, grid) for name, pathway in self.pathways.items()
+        }
+
+    def visual_tokens(
+        self, features: Float[Tensor, "frames rows columns dim"], newline: Float[Tensor, "dim"] | None = None
+    ) -> Float[Tensor, "tokens dim"]:
+        """Frame features to visual tokens: slow then fast, no separators (equation 3, and section 3.2).
+
+        `newline` is for layouts that end their rows with LLaVA-NeXT's image_newline (`ImageGrid`); not used here.
+
+        Raises:
+            SpecError: a pool that does not fit the features' grid.
+        """
+        return torch.cat([pathway.tokens(features) for pathway in self.pathways.values()])
+
+    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
+        """Which sampled frame each visual token comes from (for figures; -1 where a pool mixes frames)."""
+        owners = []
+        for pathway in self.pathways.values():
+            frames, rows, columns = pathway.pool.output_shape((pathway.frames or num_frames, *grid))
+            picked = torch.tensor(pathway.frame_indices(num_frames))
+            owner = picked if pathway.pool.per_frame else torch.full((frames,), -1)
+            owners.append(repeat(owner, "t -> (t n)", n=rows * columns))
+        return torch.cat(owners)
+
+    def __str__(self) -> str:
+        """A short name, safe in a shell and in a file name, that `parse_spec` reads back."""
+        return "_".join([f"frames{self.num_frames}", *(f"{name}{pathway}" for name, pathway in self.pathways.items())])
+
+
+def slow_only(slow_frames: int = 12, pool: Pool = Pool.window("max", 1, 2), num_frames: int = 50) -> SlowFast:
+    """The slow pathway alone (section 4.4 compares 12 slow frames with the default)."""
+    return SlowFast(num_frames, slow=Pathway(slow_frames, pool), fast=None)
+
+
+def fast_only(num_frames: int = 50, grid: Grid = (4, 4)) -> SlowFast:
+    """The fast pathway alone (table 4: 100 to 225 frames of 4 x 4 tokens)."""
+    return SlowFast(num_frames, slow=None, fast=Pathway(None, Pool.to(*grid)))
+
+
+def uniform(num_frames: int = 32, grid: Grid = (12, 12)) -> SlowFast:
+    """Every sampled frame pooled alike to `grid`: LLaVA-NeXT-Image takes 32 frames at 12 x 12."""
+    return fast_only(num_frames, grid)

@@ -1,0 +1,182 @@
+"""Question -> prompt -> token ids with one place left for the visual tokens.
+
+Fourth step of the way: frames -> features -> pathways -> **prompt** -> answer.
+
+Section 3.3 of the paper gives a prompt three parts beside the question, each of which can be left out (table 7):
+a task instruction, a sentence on the input data, and a structured answer that the model goes on from.
+Styles: "vicuna" and "chatml" are the released code's 7B and 34B prompts to the letter; "mistral" puts the same text
+into the [INST] form of LLaVA-NeXT-Mistral, which the paper does not use.
+"""
+
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+IMAGE = "<image>"
+IMAGE_TOKEN = -200  # stands for all visual tokens in the ids of `tokenize_prompt`, as in the released code
+
+INPUT_DATA = "The input consists of a sequence of key frames from a video."
+DESCRIBE = (
+    "Answer concisely with overall content and context of the video, highlighting any significant events, "
+    "characters, or objects that appear throughout the video."
+)
+SELECT = "You are a helpful expert in video analysis. Select the best option to answer the question."
+ONLY_BEST = "Only give the best option."
+
+
+class PromptError(ValueError):
+    """A question or a set of options that no prompt can be made of."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """Where a chat format puts its turns: system text first, then the user's turn, then the assistant's."""
+
+    system: str
+    user: str
+    assistant: str
+    default_system: str
+    before_question: str
+
+
+STYLES = {
+    "vicuna": Style("{system} ", "USER: ", " \nASSISTANT:\n", "", "\n"),
+    "chatml": Style(
+        "<|im_start|>system\n {system} <|im_end|>\n",
+        "<|im_start|>user\n ",
+        " <|im_end|>\n<|im_start|>assistant\n",
+        "Answer the question.",
+        " ",
+    ),
+    "mistral": Style("", "[INST] ", " [/INST]\n", "", "\n"),
+}
+
+
+@dataclass(frozen=True)
+class PromptParts:
+    """Which of the three parts of section 3.3 are there; leaving one out is a row of table 7.
+
+    The paper does not say to the letter what a prompt without a part looks like. Here a part goes with the space or
+    newline that joins it to the rest, and "Only give the best option." counts as part of the structured answer.
+    """
+
+    task_instruction: bool = True
+    input_data: bool = True
+    structured_answer: bool = True
+
+
+ALL_PARTS = PromptParts()
+
+
+def open_ended_prompt(question: str, style: str = "vicuna", parts: PromptParts = ALL_PARTS) -> str:
+    """The prompt for a question answered in words.
+
+    Args:
+        question: put in as it is, spaces and all.
+        style: "vicuna" (7B), "chatml" (34B) or "mistral".
+        parts: which of the paper's three parts to keep.
+
+    Raises:
+        PromptError: the question holds a literal `<image>`, or the style is unknown.
+
+    Source: section 3.3; wording and spaces of the released code.
+    """
+    return "".join(open_ended_pieces(question, style, parts))
+
+
+def open_ended_pieces(question: str, style: str, parts: PromptParts) -> tuple[str, str]:
+    """`open_ended_prompt` in two pieces: what all questions share, and what is this question's own."""
+    chat = checked_style(style)
+    refuse_image_marker(question, "question")
+    sentences = [INPUT_DATA] * parts.input_data + [DESCRIBE] * parts.task_instruction
+    system = chat.system.format(system=chat.default_system) if chat.default_system else ""
+    shared = f"{system}{chat.user}{IMAGE}\n" + "".join(f"{sentence} " for sentence in sentences) + "Question: "
+    answer = "Answer: In the video," if parts.structured_answer else ""
+    return shared, f"{question}{chat.assistant}{answer}".removesuffix("\n" if not answer else "")
+
+
+def multiple_choice_prompt(
+    question: str, options: list[str], style: str = "vicuna", parts: PromptParts = ALL_PARTS
+) -> str:
+    """The prompt for a question with options, lettered (A), (B), ... in the order given.
+
+    Args:
+        question: put in as it is.
+        options: 1 to 26 texts, put in as they are.
+        style, parts: as in `open_ended_prompt`.
+
+    Raises:
+        PromptError: no options or more than 26, a literal `<image>`, or an unknown style.
+
+    Source: section 3.3; wording and spaces of the released code.
+    """
+    return "".join(multiple_choice_pieces(question, options, style, parts))
+
+
+def multiple_choice_pieces(question: str, options: list[str], style: str, parts: PromptParts) -> tuple[str, str]:
+    """`multiple_choice_prompt` in two pieces: what all questions share, and what is this question's own."""
+    chat = checked_style(style)
+    refuse_image_marker(question, "question")
+    letters = option_letters(options)
+    for letter, option in zip(letters, options):
+        refuse_image_marker(option, f"option {letter}")
+    lines = "".join(f"({letter}) {option}\n" for letter, option in zip(letters, options))
+    instruction = SELECT if parts.task_instruction else chat.default_system
+    if chat.system:
+        before_image = (chat.system.format(system=instruction) if instruction else "") + chat.user
+    else:
+        before_image = f"{chat.user}{instruction} ".replace("  ", " ")
+    data = f"{INPUT_DATA}{chat.before_question}" if parts.input_data else ""
+    shared = f"{before_image}{IMAGE}\n{data}Question: "
+    only = ONLY_BEST if parts.structured_answer else ""
+    answer = "Answer: Best option:(" if parts.structured_answer else ""
+    rest = f"{question}\nOptions:\n{lines}{only}{chat.assistant}{answer}"
+    return shared, rest.removesuffix("\n" if not answer else "")
+
+
+def option_letters(options: list[str]) -> str:
+    """ "ABC" for three options.
+
+    Raises:
+        PromptError: no options, more than 26, or one string in place of a list.
+    """
+    if isinstance(options, str):
+        raise PromptError(f"options={options!r}: give a list of texts, not one text")
+    if not 1 <= len(options) <= len(ascii_uppercase):
+        raise PromptError(f"{len(options)} options: give 1 to {len(ascii_uppercase)}")
+    return ascii_uppercase[: len(options)]
+
+
+def tokenize_prompt(prompt: str, tokenizer) -> list[int]:
+    """Token ids of a prompt, `IMAGE_TOKEN` (-200) where the visual tokens go.
+
+    The pieces around `<image>` are tokenised one by one, each with the tokenizer's own leading space, and the
+    beginning-of-sequence token is kept once: tokenising the whole text at once gives other ids.
+
+    Raises:
+        PromptError: not exactly one `<image>` in the prompt.
+    """
+    if prompt.count(IMAGE) != 1:
+        raise PromptError(
+            f"the prompt holds {prompt.count(IMAGE)} {IMAGE} markers, it needs exactly 1: {prompt[:200]!r}"
+        )
+    before, after = (tokenizer(piece).input_ids for piece in prompt.split(IMAGE))
+    bos = tokenizer.bos_token_id
+    if bos is not None and after[:1] == [bos]:
+        after = after[1:]
+    return [*before, IMAGE_TOKEN, *after]
+
+
+def checked_style(style: str) -> Style:
+    """The chat format called `style`."""
+    if style not in STYLES:
+        raise PromptError(f"prompt style {style!r}: choose one of {', '.join(STYLES)}")
+    return STYLES[style]
+
+
+def refuse_image_marker(text: str, what: str) -> None:
+    """A literal `<image>` would be taken for the place of the video."""
+    if IMAGE in text:
+        raise PromptError(
+            f"the {what} {text!r} holds a literal {IMAGE}, which marks the video's place; "
+            "write it otherwise, such as 'image'"
+        )

@@ -1,0 +1,174 @@
+"""One prefix, many questions: attention that reads the video's keys and values once for a whole batch.
+
+All questions about a video share everything before the question. Its keys and values are computed once (`prefill`)
+and kept with a batch of 1; each question only adds its own short suffix. A suffix token attends to the prefix and to
+its own suffix: two products against different keys, one softmax over both. Nothing of the prefix is ever copied,
+however many questions there are (the idea is known from Hydragen, arXiv:2402.05099).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ATTENTION = "sfllava_shared_prefix"
+MAX_SCORES = 2**27  # attention scores held at once, 0.5 GB in float32: longer suffix batches go in pieces
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of `length` tokens for each layer, (1, kv_heads, length, head_dim) each, and their token ids.
+
+    `before` and `after` are the ids of the text around the visual tokens: they say which prompts may use it.
+    """
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+    @property
+    def length(self) -> int:
+        return self.layers[0][0].shape[2]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values; the same for 1 question and for 1000."""
+        return sum(tensor.numel() * tensor.element_size() for layer in self.layers for tensor in layer)
+
+    def cut(self, length: int) -> "Prefix":
+        """Its first `length` tokens: views, no copies (a key depends on earlier tokens only)."""
+        return Prefix(tuple((keys[:, :, :length], values[:, :, :length]) for keys, values in self.layers))
+
+
+def install_attention(language_model: nn.Module) -> None:
+    """Let `language_model` use `shared_prefix_attention`; without a prefix it is transformers' own SDPA."""
+    AttentionInterface.register(ATTENTION, shared_prefix_attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    language_model.set_attn_implementation(ATTENTION)
+
+
+def shared_prefix_attention(
+    module: nn.Module,
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch kv_heads keys head_dim"],
+    value: Float[Tensor, "batch kv_heads keys head_dim"],
+    attention_mask: Bool[Tensor, "batch 1 queries keys"] | None,
+    scaling: float | None = None,
+    shared_prefix: Prefix | None = None,
+    **kwargs,
+) -> tuple[Float[Tensor, "batch queries heads head_dim"], None]:
+    """Attention over [prefix of all, suffix of each]; transformers calls it in every layer.
+
+    The mask is for the suffix alone; every query sees the whole prefix, which comes before it.
+    """
+    if shared_prefix is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    prefix_keys, prefix_values = shared_prefix.layers[module.layer_idx]
+    batch, heads, queries, _ = query.shape
+    step = max(1, MAX_SCORES // (batch * heads * (prefix_keys.shape[2] + key.shape[2])))
+    pieces = [
+        attend(
+            query[:, :, start : start + step],
+            key,
+            value,
+            attention_mask[:, :, start : start + step],
+            prefix_keys[0],
+            prefix_values[0],
+            scaling,
+        )
+        for start in range(0, queries, step)
+    ]
+    return torch.cat(pieces, dim=1), None
+
+
+def attend(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch kv_heads keys head_dim"],
+    value: Float[Tensor, "batch kv_heads keys head_dim"],
+    mask: Bool[Tensor, "batch 1 queries keys"],
+    prefix_key: Float[Tensor, "kv_heads prefix head_dim"],
+    prefix_value: Float[Tensor, "kv_heads prefix head_dim"],
+    scaling: float,
+) -> Float[Tensor, "batch queries heads head_dim"]:
+    """The sum itself. All sequences' queries meet the prefix in one matrix product, each its own suffix in another."""
+    (batch, _, queries, _), kv_heads, length = query.shape, len(prefix_key), prefix_key.shape[1]
+    sizes = {"b": batch, "q": queries}
+    grouped = rearrange(query * scaling, "b (k g) q d -> k (b g q) d", k=kv_heads)
+    to_prefix = rearrange(grouped @ prefix_key.mT, "k (b g q) p -> b k g q p", **sizes)
+    to_suffix = torch.einsum("bkgqd,bksd->bkgqs", rearrange(grouped, "k (b g q) d -> b k g q d", **sizes), key)
+    to_suffix = to_suffix.masked_fill(~mask[:, :, None], float("-inf"))
+    weights = torch.cat([to_prefix, to_suffix], dim=-1).softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    from_prefix = rearrange(weights[..., :length], "b k g q p -> k (b g q) p") @ prefix_value
+    from_suffix = torch.einsum("bkgqs,bksd->bqkgd", weights[..., length:], value)
+    out = rearrange(from_prefix, "k (b g q) d -> b q k g d", **sizes) + from_suffix
+    return rearrange(out, "b q k g d -> b q (k g) d")
+
+
+def prefill(
+    language_model: nn.Module, embeddings: Float[Tensor, "length dim"], before: list[int], after: list[int]
+) -> Prefix:
+    """Keys and values of the tokens that all questions share."""
+    cache = DynamicCache(config=language_model.config)
+    with torch.inference_mode():
+        language_model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True)
+    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), tuple(before), tuple(after))
+
+
+class SharedPrefixDecoder:
+    """A batch of suffixes over one prefix: call it with ids to get the next token's hidden states.
+
+    Rows are padded on the left; the padding is masked, and positions count from the prefix's end.
+    """
+
+    def __init__(self, language_model: nn.Module, prefix: Prefix, suffixes: list[list[int]]):
+        self.language_model, self.prefix = language_model, prefix
+        self.cache = DynamicCache(config=language_model.config)
+        device = language_model.get_input_embeddings().weight.device
+        width = max(map(len, suffixes))
+        self.padding = torch.tensor([width - len(suffix) for suffix in suffixes], device=device)
+        self.start_ids = torch.tensor([[0] * (width - len(suffix)) + suffix for suffix in suffixes], device=device)
+
+    def start(self) -> Float[Tensor, "batch dim"]:
+        """Run the suffixes; hidden states of their last tokens."""
+        return self.step(self.start_ids)
+
+    def step(self, ids: Int64[Tensor, "batch queries"]) -> Float[Tensor, "batch dim"]:
+        """Run further tokens of every row; hidden states of the last."""
+        seen = self.cache.get_seq_length()
+        columns = torch.arange(seen + ids.shape[1], device=ids.device)
+        positions = self.prefix.length + (columns[None, seen:] - self.padding[:, None]).clamp(min=0)
+        causal = columns[None, :] <= columns[seen:, None]
+        mask = causal[None] & (columns[None, None, :] >= self.padding[:, None, None])
+        with torch.inference_mode():
+            out = self.language_model(
+                inputs_embeds=self.language_model.get_input_embeddings()(ids),
+                attention_mask=mask[:, None], position_ids=positions,
+                past_key_values=self.cache, use_cache=True, shared_prefix=self.prefix,
+            )  # fmt: skip
+        return out.last_hidden_state[:, -1]
+
+
+class PlainDecoder:
+    """One whole sequence by itself, as the released code runs it: prefix and question together, nothing shared."""
+
+    def __init__(self, language_model: nn.Module, embeddings: Float[Tensor, "length dim"]):
+        self.language_model, self.embeddings = language_model, embeddings
+        self.cache = DynamicCache(config=language_model.config)
+
+    def start(self) -> Float[Tensor, "1 dim"]:
+        """Run the whole prompt; hidden state of its last token."""
+        return self.run(self.embeddings[None])
+
+    def step(self, ids: Int64[Tensor, "1 queries"]) -> Float[Tensor, "1 dim"]:
+        """Run further tokens; hidden state of the last."""
+        return self.run(self.language_model.get_input_embeddings()(ids))
+
+    def run(self, embeddings: Float[Tensor, "1 length dim"]) -> Float[Tensor, "1 dim"]:
+        with torch.inference_mode():
+            out = self.language_model(inputs_embeds=embeddings, past_key_values=self.cache, use_cache=True)
+        return out.last_hidden_state[:, -1]
