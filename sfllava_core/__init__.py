@@ -10,7 +10,8 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "frames": ("Frames", "VideoError", "read_frames", "sample_frame_indices"),
+    "frames": ("Frames", "read_frames", "sample_frame_indices"),
+    "integrity": ("VideoError",),
     "features": ("frame_features", "preprocess", "resize_frames"),
     "pooling": ("Pool", "SpecError"),
     "pathways": ("Pathway", "SlowFast", "fast_only", "slow_frame_indices", "slow_only", "uniform"),
@@ -18,6 +19,7 @@ _HOMES = {
     "specs": ("parse_spec",),
     "prompts": ("PromptError", "PromptParts", "multiple_choice_prompt", "open_ended_prompt", "tokenize_prompt"),
     "budget": ("Budget", "ModelShape", "token_budget"),
+    "hardware": ("GPU", "GPUS"),
     "checkpoints": ("ModelError",),
     "sharing": ("ContextError",),
     "model": ("VideoLLM",),

@@ -4,32 +4,22 @@ A decoder opens a path and gives `total`, `fps` and, for a sorted list of indice
 so that only the sampled frames are ever kept.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
+from sfllava_core.integrity import VideoError, count_packets, open_av, short_message, video_stream
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
-REENCODE = "check it with ffprobe; re-encode it with `ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4`"
 
 
-class VideoError(RuntimeError):
-    """A video that cannot be used. Attributes: path, cause (why), remedy (what to do)."""
-
-    def __init__(self, path: str | Path, cause: str, remedy: str = REENCODE):
-        self.path, self.cause, self.remedy = Path(path), cause, remedy
-        super().__init__(f"{path}: {cause} (what to do: {remedy})")
-
-    def __reduce__(self):  # a plain RuntimeError would be rebuilt from its message alone
-        return type(self), (self.path, self.cause, self.remedy)
-
-
+@runtime_checkable
 class FrameReader(Protocol):
     """An open video. `read` takes indices that never decrease and yields (RGB uint8 picture, seconds) for each."""
 
@@ -38,20 +28,6 @@ class FrameReader(Protocol):
     fps: float
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], float]]: ...
-
-
-def checked_path(path: str | Path) -> Path:
-    """The path, if it is a non-empty file or a folder that can be read; else a `VideoError` that says what is wrong."""
-    path = Path(path)
-    if not path.exists():
-        raise VideoError(path, "there is no such file or folder", "check the path and its extension")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "no permission to read it", f"run `chmod u+r {path}` or run as its owner")
-    if path.is_file() and path.stat().st_size == 0:
-        raise VideoError(path, "the file is empty (0 bytes)", "download or copy it again")
-    if not path.is_file() and not path.is_dir():
-        raise VideoError(path, "it is neither a regular file nor a folder", "give a video file or a folder of images")
-    return path
 
 
 def open_reader(name: str, path: Path) -> FrameReader:
@@ -64,8 +40,7 @@ def open_reader(name: str, path: Path) -> FrameReader:
     except VideoError:
         raise
     except Exception as error:
-        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise VideoError(path, f"{name} cannot open it: {message[:200]}") from error
+        raise VideoError(path, f"{name} cannot open it: {short_message(error)}") from error
     if opened.total < 1:
         raise VideoError(path, "it holds no video frames")
     return opened
@@ -88,11 +63,9 @@ class DecordReader:
         self.path = path
         self.video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
         self.total, self.fps = len(self.video), float(self.video.get_avg_fps())
-        found = count_packets(path)
-        if self.total > found:  # asking decord for a frame that is not there never returns
-            raise VideoError(
-                path, f"its header promises {self.total} frames but {found} are there: damaged or cut short"
-            )
+        stored = count_packets(path).stored
+        if self.total > stored:  # asked for a frame that is not there, decord never returns
+            raise VideoError(path, f"decord counts {self.total} frames but {stored} are there: damaged or cut short")
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], float]]:
         for start in range(0, len(indices), self.chunk):
@@ -112,13 +85,11 @@ class PyAVReader:
 
     def __init__(self, path: Path):
         self.path = path
-        self.total = count_packets(path)
+        self.total = count_packets(path).shown
         with open_av(path) as container:
             stream = video_stream(path, container)
-            if stream.frames > self.total:
-                raise VideoError(
-                    path, f"its header promises {stream.frames} frames but {self.total} are there: damaged or cut short"
-                )
+            if stream.codec_context.name == "vp8":  # some of its packets are references that are never shown
+                self.total = sum(1 for _ in container.decode(stream))
             self.fps = float(stream.average_rate or stream.guessed_rate or Fraction(0)) or float("nan")
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], float]]:
@@ -181,28 +152,6 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
     return [
         (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name.lower()) if part
     ]
-
-
-def open_av(path: Path):
-    import av
-
-    return av.open(str(path), metadata_errors="ignore")
-
-
-def video_stream(path: Path, container):
-    """The video stream of an open PyAV container; cover art does not count."""
-    streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]
-    if not streams:
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams at all"
-        raise VideoError(path, f"it has no video stream (it has: {kinds})", "give a file with pictures in it")
-    return streams[0]
-
-
-def count_packets(path: Path) -> int:
-    """Video packets that are really in the file (read, not decoded): what a header says may be a lie."""
-    with open_av(path) as container:
-        stream = video_stream(path, container)
-        return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
 
 
 def upright(frame) -> UInt8[np.ndarray, "height width 3"]:

@@ -1,13 +1,14 @@
 """Greedy decoding, for one sequence or a batch."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """Sequences being continued: `start` runs their prompts, `step` one more token each; both give hidden states."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from sfllava_core.decoders import DECODERS, FrameReader, VideoError, checked_path, open_reader
+from sfllava_core.decoders import DECODERS, FrameReader, open_reader
+from sfllava_core.integrity import VideoError, checked_path, short_message
 
 __all__ = ["Frames", "VideoError", "read_frames", "sample_frame_indices"]
 
@@ -142,7 +143,7 @@ def decode(reader: FrameReader, path: Path, num_frames: int, size: tuple[int, in
     except VideoError:
         raise
     except Exception as error:  # decoders raise RuntimeError, IndexError, TypeError, their own kinds ...
-        raise VideoError(path, f"{type(error).__name__}: {first_line(error)}") from error
+        raise VideoError(path, f"{type(error).__name__}: {short_message(error)}") from error
     if len(pixels) != len(indices):
         raise VideoError(path, f"only {len(pixels)} of {len(indices)} sampled frames could be decoded")
     return Frames(
@@ -177,9 +178,3 @@ def resize_picture(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -
     if picture.shape[:2] == tuple(size):
         return picture
     return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC))
-
-
-def first_line(error: object, limit: int = 200) -> str:
-    """The first line of a message, cut to `limit` characters: decoder errors carry whole stack traces."""
-    lines = str(error).strip().splitlines() or [""]
-    return lines[0][:limit]

@@ -40,6 +40,10 @@ class ImageGrid(PathwaySpec):
         """Frames to sample: one for each place in the picture."""
         return self.rows * self.columns
 
+    def encoded_pictures(self, num_frames: int) -> int:
+        """One whole view, and the tiles."""
+        return 1 + self.tile_rows * self.tile_columns
+
     def arrange(
         self, pixels: UInt8[np.ndarray, "frames h w 3"], size: tuple[int, int]
     ) -> UInt8[np.ndarray, "views height width 3"]:

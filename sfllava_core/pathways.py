@@ -56,6 +56,10 @@ class PathwaySpec:
         """
         return sum(self.token_counts(num_frames, grid).values())
 
+    def encoded_pictures(self, num_frames: int) -> int:
+        """How many pictures the vision tower encodes for `num_frames` sampled frames."""
+        return num_frames
+
     def arrange(self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid) -> UInt8[np.ndarray, "views h2 w2 3"]:
         """The pictures that the vision tower encodes: here each frame is one. `size` is the tower's (height, width)."""
         return pixels

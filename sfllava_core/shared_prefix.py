@@ -110,13 +110,16 @@ def attend(
 
 
 def prefill(
-    language_model: nn.Module, embeddings: Float[Tensor, "length dim"], before: list[int], after: list[int]
+    language_model: nn.Module,
+    embeddings: Float[Tensor, "length dim"],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
 ) -> Prefix:
-    """Keys and values of the tokens that all questions share."""
+    """Keys and values of the tokens that all questions share; before and after are the ids around the visual tokens."""
     cache = DynamicCache(config=language_model.config)
     with torch.inference_mode():
         language_model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True)
-    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), tuple(before), tuple(after))
+    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), before, after)
 
 
 class SharedPrefixDecoder:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sfllava_core.decoders import REENCODE, VideoError, open_reader
-from sfllava_core.frames import Frames, decode, first_line
+from sfllava_core.decoders import open_reader
+from sfllava_core.frames import Frames, decode
+from sfllava_core.integrity import REENCODE, VideoError
 
 
 def decode_in_worker(
@@ -53,7 +54,7 @@ def decode_in_worker(
             if child.returncode < 0
             else f"exit code {child.returncode}"
         )
-        last = first_line((log.decode(errors="replace").strip().splitlines() or ["no message"])[-1])
+        last = (log.decode(errors="replace").strip().splitlines() or ["no message"])[-1][:200]
         raise VideoError(path, f"{decoder} crashed ({how}): {last}")
     return unpack(answer, path)
 
@@ -74,9 +75,9 @@ def main(request: str) -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     asked = json.loads(request)
-    path = Path(asked["path"])
+    path, size = Path(asked["path"]), asked["size"] and tuple(asked["size"])
     try:
-        frames = decode(open_reader(asked["decoder"], path), path, asked["num_frames"], asked["size"])
+        frames = decode(open_reader(asked["decoder"], path), path, asked["num_frames"], size)
     except VideoError as error:
         out.write(json.dumps({"path": str(error.path), "cause": error.cause, "remedy": error.remedy}).encode() + b"\n")
     else:

@@ -1,0 +1,54 @@
+"""Shapes and types in the package's signatures are checked at run time in every test."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("sfllava_core", "typecheck.check")
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+GOLDENS = ROOT / "tests" / "data" / "goldens"
+TINY = ROOT / "data" / "tiny"
+GRAND_PRIX = ROOT / "data" / "clips" / "grand_prix_1906.mp4"
+DOG = ROOT / "data" / "clips" / "dog.mp4"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked `gpu` run where there is a GPU and are skipped, visibly, elsewhere."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA GPU here"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_per_worker():
+    """Under xdist each worker gets its share of the cores."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+
+
+@pytest.fixture(scope="session")
+def llm():
+    """The tiny random LLaVA-NeXT checkpoint, float32 on the CPU."""
+    from sfllava_core import VideoLLM
+
+    return VideoLLM.from_pretrained(TINY, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def golden_frames() -> np.ndarray:
+    """The 50 small frames of the end-to-end goldens, uint8 (50, 36, 48, 3)."""
+    return np.load(GOLDENS / "e2e" / "frames.npz")["frames"]
+
+
+@pytest.fixture()
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
