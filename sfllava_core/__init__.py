@@ -18,7 +18,7 @@ _HOMES = {
     "image_grid": ("ImageGrid",),
     "specs": ("parse_spec",),
     "prompts": ("PromptError", "PromptParts", "multiple_choice_prompt", "open_ended_prompt", "tokenize_prompt"),
-    "budget": ("Budget", "ModelShape", "token_budget"),
+    "budget": ("MODEL_SHAPES", "Budget", "ModelShape", "token_budget"),
     "hardware": ("GPU", "GPUS"),
     "checkpoints": ("ModelError",),
     "sharing": ("ContextError",),

@@ -2,12 +2,16 @@
 
 import logging
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from transformers import BitsAndBytesConfig, LlavaNextConfig
 from transformers.image_processing_base import ImageProcessingMixin
+from transformers.utils import logging as logging_of_transformers
 
 from sfllava_core.features import CLIP_MEAN, CLIP_STD
 
@@ -75,6 +79,19 @@ def image_statistics(source: str, local: bool) -> tuple[tuple[float, ...], tuple
         log.info("%s has no preprocessor_config.json: taking CLIP's mean and standard deviation", source)
         settings = {}
     return tuple(settings.get("image_mean", CLIP_MEAN)), tuple(settings.get("image_std", CLIP_STD))
+
+
+@contextmanager
+def quiet_off_terminal() -> Iterator[None]:
+    """No progress bar of transformers' where nobody watches it: in a notebook run headlessly, a log, a test."""
+    was_on = logging_of_transformers.is_progress_bar_enabled()
+    if not sys.stderr.isatty():
+        logging_of_transformers.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging_of_transformers.enable_progress_bar()
 
 
 def pick_device(device: str | torch.device) -> torch.device:

@@ -10,7 +10,12 @@ from torch import Tensor
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Sequences being continued: `start` runs their prompts, `step` one more token each; both give hidden states."""
+    """Sequences being continued: `start` runs their prompts, `step` one more token each; both give hidden states.
+
+    stage: what the time of `start` counts as, "prefill" or "answer".
+    """
+
+    stage: str
 
     def start(self) -> Float[Tensor, "batch dim"]: ...
 
@@ -19,6 +24,7 @@ class Decoder(Protocol):
 
 def greedy(
     decoder: Decoder,
+    hidden: Float[Tensor, "batch dim"],
     head: Callable[[Float[Tensor, "batch dim"]], Float[Tensor, "batch vocabulary"]],
     max_new_tokens: int,
     stop_ids: frozenset[int],
@@ -27,6 +33,7 @@ def greedy(
     """The likeliest token again and again, until each row has met a stop token or has `max_new_tokens`.
 
     Args:
+        hidden: what `decoder.start()` gave.
         head: hidden states to logits.
         max_new_tokens: 0 only runs the prompts, for their first logits.
         stop_ids: end-of-sequence ids; they are not part of the result.
@@ -35,7 +42,7 @@ def greedy(
     Returns:
         New token ids of each row, and the logits of each row's first new token.
     """
-    first = logits = head(decoder.start())
+    first = logits = head(hidden)
     rows: list[list[int]] = [[] for _ in range(len(logits))]
     live = set(range(len(rows)))
     for count in range(1, max_new_tokens + 1):

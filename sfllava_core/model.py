@@ -23,6 +23,7 @@ from sfllava_core.checkpoints import (
     pick_device,
     pick_dtype,
     quantization_config,
+    quiet_off_terminal,
     stop_ids,
 )
 from sfllava_core.features import CLIP_MEAN, CLIP_STD, frame_features, preprocess
@@ -105,14 +106,15 @@ class VideoLLM:
             options = {"quantization_config": quantization_config(quantization)} if quantization else {}
             if device_map is not None or quantization:
                 options["device_map"] = device_map or {"": device}
-            model = LlavaNextForConditionalGeneration.from_pretrained(
-                source,
-                config=config,
-                dtype=pick_dtype(dtype, device),
-                use_safetensors=True,
-                local_files_only=local,
-                **options,
-            )
+            with quiet_off_terminal():
+                model = LlavaNextForConditionalGeneration.from_pretrained(
+                    source,
+                    config=config,
+                    dtype=pick_dtype(dtype, device),
+                    use_safetensors=True,
+                    local_files_only=local,
+                    **options,
+                )
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
         except OSError as error:
             raise ModelError(f"{source}: it cannot be loaded: {error}") from error

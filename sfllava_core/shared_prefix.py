@@ -128,6 +128,8 @@ class SharedPrefixDecoder:
     Rows are padded on the left; the padding is masked, and positions count from the prefix's end.
     """
 
+    stage = "answer"
+
     def __init__(self, language_model: nn.Module, prefix: Prefix, suffixes: list[list[int]]):
         self.language_model, self.prefix = language_model, prefix
         self.cache = DynamicCache(config=language_model.config)
@@ -158,6 +160,8 @@ class SharedPrefixDecoder:
 
 class PlainDecoder:
     """One whole sequence by itself, as the released code runs it: prefix and question together, nothing shared."""
+
+    stage = "prefill"
 
     def __init__(self, language_model: nn.Module, embeddings: Float[Tensor, "length dim"]):
         self.language_model, self.embeddings = language_model, embeddings

@@ -173,8 +173,10 @@ class WatchedVideo:
         ids: dict[int, list[int]] = {}
         logits: dict[int, Tensor] = {}
         for rows, decoder in self.sharing.decoders(encoded, max_new_tokens, share_prefix):
+            with self.stopwatch(decoder.stage):
+                hidden = decoder.start()
             with self.stopwatch("answer"):
-                new_ids, first = greedy(decoder, self.llm.logits, max_new_tokens, self.llm.stop_ids, on_token)
+                new_ids, first = greedy(decoder, hidden, self.llm.logits, max_new_tokens, self.llm.stop_ids, on_token)
             ids.update(zip(rows, new_ids))
             logits.update(zip(rows, first.float().cpu()))
         order = range(len(prompts))

@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh machine with Python 3.11, pip and make:
+#   make run    set up, then the main job: a report on the embedded default
+#   make test   set up, then all tests
+# Setting up again is skipped while the lock and the package's metadata have not changed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+MODEL ?= random-small
+PYTEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lab bench doctor lint lock clean
+
+run: $(STAMP)
+	$(BIN)/python -m sfllava_core run
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+lab: $(STAMP)
+	$(BIN)/python -m jupyterlab notebooks
+
+bench: $(STAMP)
+	$(BIN)/python -m sfllava_core bench --model $(MODEL)
+
+doctor: $(STAMP)
+	$(BIN)/python -m sfllava_core doctor
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The newest versions that pyproject.toml allows, written down. torch stays as pinned: it is installed first.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv --without-pip .venv-lock
+	$(PYTHON) -m pip --python .venv-lock/bin/python install $(TORCH)
+	$(PYTHON) -m pip --python .venv-lock/bin/python install -e ".[test]"
+	.venv-lock/bin/python tools/write_lock.py > requirements.new
+	mv requirements.new requirements.lock
+	rm -rf .venv-lock
+
+# A virtual environment without its own pip needs nothing of the system but Python and pip (no python3-venv package).
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed (the lock is made for it); this is %s. Set PYTHON=/path/to/python3.11" % sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet $(TORCH)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet -r requirements.lock
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --no-deps --no-build-isolation -e .
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs dist

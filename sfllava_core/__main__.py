@@ -1,0 +1,110 @@
+"""The command line: `python -m sfllava_core ask | doctor | run | bench`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from sfllava_core.defaults import DEFAULT_MODEL, DEFAULT_VIDEO, ROOT
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m sfllava_core", description="SlowFast-LLaVA: ask a video.")
+    commands = top.add_subparsers(dest="command", required=True)
+    model = {"default": str(DEFAULT_MODEL), "help": "folder or hub id of a LLaVA-NeXT checkpoint (%(default)s)"}
+
+    ask = commands.add_parser("ask", help="answer a question about a video")
+    ask.add_argument("video", help="a video file, or a folder of images")
+    ask.add_argument("question")
+    ask.add_argument("--options", nargs="+", metavar="TEXT", help="choose among these instead of answering freely")
+    ask.add_argument("--model", **model)
+    ask.add_argument("--spec", default="", help="pathway spec, such as frames50_slow10-max1x2_fastall-to4x4")
+    ask.add_argument("--device", default="auto")
+    ask.add_argument("--dtype", default="auto")
+    ask.add_argument("--max-new-tokens", type=int, default=256)
+
+    commands.add_parser("doctor", help="versions, device, decoders; what is missing")
+
+    run = commands.add_parser("run", help="the main job: run a notebook headlessly, write a report")
+    run.add_argument("--notebook", type=Path, default=ROOT / "notebooks" / "00_start_here.ipynb")
+    run.add_argument("--out", type=Path, default=None, help="folder of the results (runs/ and the time)")
+    run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+
+    bench = commands.add_parser("bench", help="seconds a question: the released way against a shared prefix")
+    bench.add_argument("--model", default="random-small", help="random-small, random-7b (GPU), a folder or a hub id")
+    bench.add_argument("--video", type=Path, default=DEFAULT_VIDEO)
+    bench.add_argument("--questions", type=int, nargs="+", default=[1, 5, 25])
+    bench.add_argument("--new-tokens", type=int, default=16)
+    bench.add_argument("--device", default="auto")
+    bench.add_argument("--dtype", default="auto")
+    return top
+
+
+def ask(args: argparse.Namespace) -> int:
+    """Answer on standard output as it is decoded; what is going on, on standard error."""
+    from sfllava_core import SlowFast, VideoLLM, parse_spec
+    from sfllava_core.integrity import checked_path
+
+    checked_path(args.video)  # before a model is loaded for nothing
+    spec = parse_spec(args.spec) if args.spec else SlowFast()
+    llm = VideoLLM.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+    if getattr(llm.model.config, "random_weights", False):
+        print(f"note: {args.model} has random weights; its words mean nothing", file=sys.stderr)
+    video = llm.watch(args.video, spec)
+    print(f"{len(video.frames)} frames of {video.frames.total}, {video}", file=sys.stderr)
+    if args.options:
+        choice = video.choose(args.question, args.options)
+        for letter, option, score in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", args.options, choice.scores):
+            print(f"{'*' if letter == choice.letter else ' '} ({letter}) {score:6.1%}  {option}")
+    else:
+        video.ask(
+            args.question, max_new_tokens=args.max_new_tokens, on_text=lambda text: print(text, end="", flush=True)
+        )
+        print()
+    return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the main job."""
+    from sfllava_core.headless import run_notebook
+
+    return run_notebook(args.notebook, args.out, dict(args.parameters))
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Print the speed table."""
+    from sfllava_core import VideoLLM
+    from sfllava_core.random_models import random_llm
+    from sfllava_core.speed import run as measure
+
+    if args.model.startswith("random-"):
+        llm = random_llm(args.model, device=args.device, dtype=args.dtype)
+    else:
+        llm = VideoLLM.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+    measure(llm, args.video, tuple(args.questions), args.new_tokens)
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Print the doctor's report."""
+    from sfllava_core.doctor import main as report
+
+    return report()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; what goes wrong in a known way is one line on standard error and exit code 1."""
+    args = parser().parse_args(argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        return {"ask": ask, "run": run, "bench": bench, "doctor": doctor}[args.command](args)
+    except (RuntimeError, ValueError, OSError) as error:
+        if os.environ.get("SFLLAVA_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Run a notebook headlessly with papermill: an executed notebook, an HTML report, results.json, and a table.
+
+papermill returns success where a widget's callback raised: the error sits in the notebook's widget state. So the
+executed notebook is searched for such errors, and a run that has one fails.
+"""
+
+import json
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sfllava_core.defaults import ROOT
+
+
+class NotebookError(RuntimeError):
+    """A notebook that did not run to its end, or whose widgets raised."""
+
+
+def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, object] | None = None) -> int:
+    """Run `notebook` with `parameters`, write everything into `out` (runs/ and the time), print table and path.
+
+    Raises:
+        NotebookError: a cell or a widget raised; the half-run notebook is kept in `out`.
+    """
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    out = out or ROOT / "runs" / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    out.mkdir(parents=True, exist_ok=True)
+    executed = out / notebook.name
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters={**typed(parameters or {}), "out_dir": str(out.resolve())},
+            cwd=str(ROOT),
+            kernel_name="python3",
+            progress_bar={"file": sys.stderr, "desc": notebook.stem},
+            log_output=False,
+            config=Config({"KernelManager": {"transport": "ipc"}}),  # no sockets on the network: quieter, and safer
+        )
+    except PapermillExecutionError as error:
+        raise NotebookError(
+            f"{notebook.name}: cell {error.exec_count} raised {error.ename}: {error.evalue}; see {executed}"
+        ) from error
+    content = nbformat.read(executed, as_version=4)
+    if errors := widget_errors(content):
+        raise NotebookError(f"{notebook.name}: {len(errors)} widget outputs raised, first: {errors[0]}; see {executed}")
+    report = write_html(content, out / f"{notebook.stem}.html")
+    results = out / "results.json"
+    if results.exists():
+        print(table(json.loads(results.read_text())))
+    print(f"report: {report}")
+    return 0
+
+
+def typed(parameters: dict[str, object]) -> dict[str, object]:
+    """Command line texts as numbers, lists and booleans where they are JSON."""
+    out = {}
+    for name, value in parameters.items():
+        try:
+            out[name] = json.loads(value) if isinstance(value, str) else value
+        except json.JSONDecodeError:
+            out[name] = value
+    return out
+
+
+def widget_errors(content) -> list[str]:
+    """What raised inside `interact` or an Output widget, from the notebook's widget state."""
+    states = content.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    outputs = [output for state in states.values() for output in state.get("state", {}).get("outputs", [])]
+    return [f"{o.get('ename')}: {o.get('evalue')}" for o in outputs if o.get("output_type") == "error"]
+
+
+def write_html(content, path: Path) -> Path:
+    """The executed notebook as one HTML page that needs no network."""
+    from nbconvert import HTMLExporter
+
+    no_addresses = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "widget_renderer_url"), "")
+    exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True, **no_addresses)
+    body, _ = exporter.from_notebook_node(content)
+    path.write_text(body)
+    return path
+
+
+def table(results: dict) -> str:
+    """The rows of results.json as a plain table: column names, then lines of equal width."""
+    rows = results.get("table", [])
+    if not rows:
+        return "(results.json holds no table)"
+    names = list(rows[0])
+    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells)

@@ -1,0 +1,130 @@
+"""The command line and the main job, as a user starts them: in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import DOG, GRAND_PRIX, ROOT
+
+from sfllava_core.headless import NotebookError, run_notebook, table, typed, widget_errors
+
+
+def command(*words: object, **env: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "sfllava_core", *map(str, words)],
+        capture_output=True, text=True, cwd=ROOT, timeout=240, env={**os.environ, **env},
+    )  # fmt: skip
+
+
+def test_ask_answers_a_question():
+    done = command("ask", GRAND_PRIX, "What is on the road?", "--max-new-tokens", 5)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "50 frames of 288" in done.stderr and "random weights" in done.stderr
+
+
+def test_ask_chooses_among_options():
+    done = command("ask", DOG, "Which animal is it?", "--options", "a cat", "a dog", "--spec", "frames8_slow2-max1x2")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and sum(line.startswith("*") for line in lines) == 1
+    assert sum(float(line.split("%")[0].split()[-1]) for line in lines) == pytest.approx(100, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("ask", "not_there.mp4", "why?"), "no such file"),
+        (("ask", GRAND_PRIX, "why?", "--model", "no/such/folder"), "no such folder"),
+        (("ask", GRAND_PRIX, "why?", "--spec", "nonsense"), "not understood"),
+        (("bench", "--model", "random-900b"), "choose one of random-small"),
+        (("bench", "--model", "random-7b", "--device", "cpu"), "needs a GPU"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(words, message):
+    done = command(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_doctor_reports_versions_and_device():
+    done = command("doctor")
+    assert done.returncode == 0, done.stdout
+    for word in ("torch 2", "transformers 5", "decord", "CPU" if "CPU" in done.stdout else "NVIDIA", "tiny"):
+        assert word in done.stdout
+
+
+def test_doctor_names_what_is_missing(tmp_path):
+    """A folder that hides the installed decoders' metadata is not possible; an unknown package stands for one."""
+    from sfllava_core import doctor
+
+    assert doctor.version("a-package-that-is-not-there") is None
+    lines, healthy = doctor.report()
+    assert healthy and not any(line.startswith("  MISSING") for line in lines)
+
+
+def test_bench_prints_both_ways_and_the_bound():
+    done = command("bench", "--questions", 2, "--new-tokens", 3, "--model", "data/tiny")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| 2")]
+    assert [row[2].strip() for row in rows] == ["released", "shared", "released, bound", "shared, bound"]
+    released, shared = (float(row[7]) for row in rows[:2])
+    assert float(rows[1][8].strip(" x")) == pytest.approx(released / shared, rel=0.1)
+
+
+def test_the_main_job_writes_notebook_report_and_results(tmp_path, capsys):
+    assert run_notebook(ROOT / "notebooks" / "00_start_here.ipynb", tmp_path / "out", {"max_new_tokens": "4"}) == 0
+    out = capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["visual_tokens"] == {"slow": 2880, "fast": 800} and len(results["table"]) == 3
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'out' / '00_start_here.html'}"
+    assert all(row["question"] in out for row in results["table"])
+    page = (tmp_path / "out" / "00_start_here.html").read_text()
+    assert page.count("<img") == 3
+    assert 'src="http' not in page and '<link rel="stylesheet" href="http' not in page, (
+        "the report must need no network"
+    )
+    executed = nbformat.read(tmp_path / "out" / "00_start_here.ipynb", as_version=4)
+    assert all(not output.name == "stderr" for cell in executed.cells if cell.cell_type == "code"
+               for output in cell.outputs if output.output_type == "stream"), "no warnings"  # fmt: skip
+
+
+def write_notebook(path, *sources: str):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    return path
+
+
+def test_a_cell_that_raises_fails_the_run(tmp_path):
+    notebook = write_notebook(tmp_path / "bad.ipynb", "x = 1", "raise KeyError('lost')")
+    with pytest.raises(NotebookError, match=r"bad.ipynb: cell \d raised KeyError: 'lost'"):
+        run_notebook(notebook, tmp_path / "out")
+    assert (tmp_path / "out" / "bad.ipynb").exists()
+
+
+def test_a_widget_that_raises_fails_the_run(tmp_path):
+    """papermill alone would call this a success."""
+    source = "from ipywidgets import interact\ndef show(n): raise ValueError('inside a widget')\ninteract(show, n=3);"
+    with pytest.raises(NotebookError, match="ValueError: inside a widget"):
+        run_notebook(write_notebook(tmp_path / "widget.ipynb", source), tmp_path / "out")
+
+
+def test_widgets_that_work_are_no_errors(tmp_path):
+    source = "from ipywidgets import interact\ndef show(n): print(n)\ninteract(show, n=3);"
+    assert run_notebook(write_notebook(tmp_path / "widget.ipynb", source), tmp_path / "out") == 0
+    executed = nbformat.read(tmp_path / "out" / "widget.ipynb", as_version=4)
+    assert executed.metadata["widgets"] and widget_errors(executed) == []
+
+
+def test_parameters_from_the_command_line_keep_their_types():
+    texts = {"a": "3", "b": "text", "c": '["x"]', "d": "true", "e": 5}
+    assert typed(texts) == {"a": 3, "b": "text", "c": ["x"], "d": True, "e": 5}
+
+
+def test_the_table_has_equal_columns():
+    text = table({"table": [{"name": "a", "n": 1}, {"name": "longer", "n": 22}]})
+    assert text.splitlines() == ["name    n", "a       1", "longer  22"]

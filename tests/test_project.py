@@ -1,0 +1,116 @@
+"""The project itself: names that design and README promise, light imports, lock and environment, clean code."""
+
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+
+import sfllava_core
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def lock() -> dict[str, Requirement]:
+    lines = [
+        line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and not line.startswith("#")
+    ]
+    return {requirement.name: requirement for requirement in map(Requirement, lines)}
+
+
+def test_every_public_name_can_be_imported():
+    for name in sfllava_core.__all__:
+        assert getattr(sfllava_core, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        sfllava_core.Nonsense  # noqa: B018
+
+
+def test_public_names_have_docstrings():
+    for name in sfllava_core.__all__:
+        value = getattr(sfllava_core, name)
+        if callable(value):
+            assert value.__doc__, name
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"), [("import sfllava_core", "numpy"), ("from sfllava_core import read_frames", "torch")]
+)
+def test_imports_are_light(statement, heavy):
+    """The package loads nothing by itself; the decoding worker must start without torch."""
+    code = f"{statement}\nimport sys\nassert {heavy!r} not in sys.modules, 'imported'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_holds_exact_versions_and_no_addresses():
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text and "--hash" not in text and " @ " not in text
+    for requirement in lock().values():
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", requirement
+    (pinned,) = re.findall(r"^TORCH := (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert str(lock()["torch"]) == pinned, "torch is installed first, by the Makefile's pin"
+
+
+def test_the_lock_satisfies_the_ranges_of_the_package():
+    text = (ROOT / "pyproject.toml").read_text()
+    wanted = [Requirement(line) for block in re.findall(r"^(?:dependencies|test) = \[(.*?)^\]", text, re.M | re.S)
+              for line in re.findall(r'"(.+?)"', block)]  # fmt: skip
+    assert len(wanted) > 20
+    for requirement in wanted:
+        version = str(lock()[requirement.name].specifier).removeprefix("==")
+        assert requirement.specifier.contains(version), f"{requirement} is locked at {version}"
+
+
+def test_environment_yml_installs_this_checkout_under_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    assert conda[0] == "python=3.11" and any(line.startswith("pip") for line in conda)
+    assert pip == {"pip": ["-r requirements.lock", "-e ."]}
+
+
+def test_readme_commands_exist():
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"`?make (\w+)", readme))
+    assert {"run", "test", "lab", "bench"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M), f"README names `make {target}`"
+    for path in re.findall(r"`((?:data|docs|notebooks|sfllava_core|tests)/[\w./]*)`", readme):
+        assert (ROOT / path).exists(), f"README names {path}"
+
+
+def test_readme_code_runs(llm, monkeypatch):
+    """The README's Python, with the tiny checkpoint in place of the 7B."""
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace("llava-hf/llava-v1.6-vicuna-7b-hf", "data/tiny"), {})
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_keep_the_house_rules(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code[0].metadata["tags"] == ["parameters"] and code[-1].metadata["tags"] == ["results"]
+    assert max(len(cell.source.splitlines()) for cell in code) <= 25
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+def test_code_is_clean():
+    for check in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *check, "."], capture_output=True, text=True, cwd=ROOT, timeout=60
+        )
+        assert done.returncode == 0, done.stdout
+
+
+def test_modules_stay_small():
+    for path in (ROOT / "sfllava_core").rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 260, f"{path.name}: two ideas in one file?"
