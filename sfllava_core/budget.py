@@ -70,6 +70,11 @@ class ModelShape:
         return self.layers * self.layer_parameters + 2 * self.vocabulary * self.width
 
     @property
+    def step_parameters(self) -> int:
+        """Weights that are read to make one token: all but the embedding table, of which one row is."""
+        return self.language_parameters - self.vocabulary * self.width
+
+    @property
     def vision_parameters(self) -> int:
         """Weights of the vision tower's computed layers and the projector."""
         layer = 4 * self.vision_width**2 + 2 * self.vision_width * self.vision_mlp

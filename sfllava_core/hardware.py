@@ -72,7 +72,7 @@ def stage_seconds(
     watched = 1 if share_prefix else questions
     together = questions if share_prefix else 1
     rounds = questions // together
-    weights = model.language_parameters * bytes_per_value
+    weights = model.step_parameters * bytes_per_value
     steps = max(budget.new_tokens - 1, 0)
 
     def bound(flops: float, read: float) -> float:

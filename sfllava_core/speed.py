@@ -52,12 +52,13 @@ def watch(llm: VideoLLM, path: Path, chunk_frames: int):
 
 def measured_hardware(device: torch.device, dtype: torch.dtype) -> GPU:
     """This machine's matrix rate (operations a second) and memory bandwidth (bytes a second), best of many tries."""
-    side, length = (8192, 2**28) if device.type == "cuda" else (2048, 2**26)
-    matrix = torch.randn(side, side, device=device, dtype=dtype)
-    vector = torch.randn(length, device=device, dtype=torch.float32)
-    flops = 2 * side**3 / best_seconds(lambda: matrix @ matrix, device)
-    bandwidth = 2 * 4 * length / best_seconds(vector.clone, device)
     on_gpu = device.type == "cuda"
+    side, length = (8192, 2**28) if on_gpu else (2048, 2**24)
+    matrix = torch.randn(side, side, device=device, dtype=dtype)
+    source = torch.randn(length, device=device, dtype=torch.float32)
+    target = torch.empty_like(source)
+    flops = 2 * side**3 / best_seconds(lambda: matrix @ matrix, device)
+    bandwidth = 2 * source.nbytes / best_seconds(lambda: target.copy_(source), device)
     memory = torch.cuda.get_device_properties(device).total_memory if on_gpu else 0
     return GPU(device_name(device), memory, flops, bandwidth)
 
