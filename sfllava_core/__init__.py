@@ -19,7 +19,7 @@ _HOMES = {
     "specs": ("parse_spec",),
     "prompts": ("PromptError", "PromptParts", "multiple_choice_prompt", "open_ended_prompt", "tokenize_prompt"),
     "budget": ("MODEL_SHAPES", "Budget", "ModelShape", "token_budget"),
-    "hardware": ("GPU", "GPUS"),
+    "hardware": ("GPU", "GPUS", "fits", "memory_bytes", "stage_seconds"),
     "checkpoints": ("ModelError",),
     "sharing": ("ContextError",),
     "model": ("VideoLLM",),

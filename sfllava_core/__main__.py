@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
 
     ask = commands.add_parser("ask", help="answer a question about a video")
     ask.add_argument("video", help="a video file, or a folder of images")
-    ask.add_argument("question")
+    ask.add_argument("question", help="put -- before it if it begins with a dash")
     ask.add_argument("--options", nargs="+", metavar="TEXT", help="choose among these instead of answering freely")
     ask.add_argument("--model", **model)
     ask.add_argument("--spec", default="", help="pathway spec, such as frames50_slow10-max1x2_fastall-to4x4")
@@ -69,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the main job."""
     from sfllava_core.headless import run_notebook
 
-    return run_notebook(args.notebook, args.out, dict(args.parameters))
+    # The notebook runs in the project's folder: files are meant from here.
+    here = {name: str(Path(value).absolute()) if Path(value).exists() else value for name, value in args.parameters}
+    return run_notebook(args.notebook, args.out, here)
 
 
 def bench(args: argparse.Namespace) -> int:

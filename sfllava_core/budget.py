@@ -206,7 +206,7 @@ def token_budget(
     for name, size in sizes.items():
         if size < 0:
             raise ValueError(f"{name}={size}: give 0 or more")
-    frames = num_frames or spec.num_frames
+    frames = spec.num_frames if num_frames is None else num_frames
     counts = spec.token_counts(frames, model.grid)
     visual = sum(counts.values())
     prefix = prefix_text_tokens + visual

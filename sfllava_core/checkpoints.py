@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig, LlavaNextConfig
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging as logging_of_transformers
@@ -32,8 +33,8 @@ def checked_source(source: str) -> bool:
     """
     if Path(source).is_dir():
         return True
-    looks_local = source.startswith((".", "~")) or not HUB_ID.fullmatch(source) or Path(source).parent.is_dir()
-    if looks_local:
+    hub_id = HUB_ID.fullmatch(source) and not source.startswith("data/")
+    if not hub_id or Path(source).parent.is_dir():
         raise ModelError(f"{source}: no such folder; give a folder with config.json, or a hub id such as {EXAMPLE}")
     return False
 
@@ -82,16 +83,30 @@ def image_statistics(source: str, local: bool) -> tuple[tuple[float, ...], tuple
 
 
 @contextmanager
-def quiet_off_terminal() -> Iterator[None]:
-    """No progress bar of transformers' where nobody watches it: in a notebook run headlessly, a log, a test."""
+def loading(source: str) -> Iterator[None]:
+    """Loading a checkpoint's files: what fails is a `ModelError`; no progress bar where nobody watches it."""
     was_on = logging_of_transformers.is_progress_bar_enabled()
     if not sys.stderr.isatty():
         logging_of_transformers.disable_progress_bar()
     try:
         yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{source}: it cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         if was_on:
             logging_of_transformers.enable_progress_bar()
+
+
+def check_complete(found: dict, source: str) -> None:
+    """Refuse a checkpoint that lacks weights: transformers would fill them in at random.
+
+    The head may be missing where it is the embedding table.
+    """
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise ModelError(f"{source}: {len(missing)} weights are missing, first {missing[0]}; download it again")
 
 
 def pick_device(device: str | torch.device) -> torch.device:
@@ -113,12 +128,15 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return picked
 
 
-def quantization_config(quantization: str):
-    """bitsandbytes settings for "4bit" or "8bit"."""
+def quantization_config(quantization: str, dtype: str | torch.dtype = "auto") -> BitsAndBytesConfig:
+    """bitsandbytes settings for "4bit" (nf4, doubly quantised, as the released code) or "8bit"."""
     if quantization not in ("4bit", "8bit"):
         raise ValueError(f"quantization={quantization!r}: choose '4bit' or '8bit'")
     if find_spec("bitsandbytes") is None:
         raise ModelError(f"quantization={quantization!r} needs bitsandbytes: pip install bitsandbytes")
-    if quantization == "4bit":
-        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float16)
-    return BitsAndBytesConfig(load_in_8bit=True)
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    compute = pick_dtype(dtype, torch.device("cuda"))
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )

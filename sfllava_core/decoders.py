@@ -5,7 +5,7 @@ so that only the sampled frames are ever kept.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,10 +30,11 @@ class FrameReader(Protocol):
     def read(self, indices: Sequence[int]) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], float]]: ...
 
 
-def open_reader(name: str, path: Path) -> FrameReader:
-    """Open `path` with the decoder called `name`; anything that goes wrong is a `VideoError`."""
-    reader = DECODERS.get(name, ImageFolderReader)
-    if not reader.available():
+def open_reader(decoder: str | Callable[[Path], FrameReader], path: Path) -> FrameReader:
+    """Open `path` with a decoder, by name or by callable; anything that goes wrong is a `VideoError`."""
+    reader = decoder if callable(decoder) else DECODERS.get(decoder, ImageFolderReader)
+    name = getattr(reader, "name", getattr(reader, "__name__", "decoder"))
+    if hasattr(reader, "available") and not reader.available():
         raise VideoError(path, f"the decoder {name} is not installed", f"pip install {reader.package}")
     try:
         opened = reader(path)
@@ -61,9 +62,9 @@ class DecordReader:
 
         decord.logging.set_level(decord.logging.QUIET)
         self.path = path
+        stored = count_packets(path).stored
         self.video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
         self.total, self.fps = len(self.video), float(self.video.get_avg_fps())
-        stored = count_packets(path).stored
         if self.total > stored:  # asked for a frame that is not there, decord never returns
             raise VideoError(path, f"decord counts {self.total} frames but {stored} are there: damaged or cut short")
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -59,8 +58,3 @@ def greedy(
             break
         logits = head(decoder.step(ids[:, None]))
     return rows, first
-
-
-def log_probabilities(logits: Float[Tensor, "batch vocabulary"]) -> Float[Tensor, "batch vocabulary"]:
-    """Log-softmax in float32."""
-    return torch.log_softmax(logits.float(), dim=-1)

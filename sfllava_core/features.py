@@ -8,8 +8,6 @@ Second step of the way: frames -> **features** -> pathways -> prompt -> answer.
 S = 336 and H = W = 24 for LLaVA-NeXT. F_v of the paper's equation 2 is the result.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from einops import rearrange
@@ -61,51 +59,46 @@ def preprocess(
     Raises:
         ValueError: an unknown resize mode.
     """
-    if resize not in RESIZE_MODES:
-        raise ValueError(f"resize={resize!r}: choose one of {RESIZE_MODES}")
+    check_resize_mode(resize)
     if resize == "pillow":
         resized = torch.from_numpy(resize_frames(pixels, size)).to(device)
     else:
-        raw = rearrange(torch.from_numpy(pixels).to(device), "t h w c -> t c h w").float()
+        raw = rearrange(torch.from_numpy(pixels.copy()).to(device), "t h w c -> t c h w").float()
         for step in ((raw.shape[2], size[1]), size):  # across, then down, whole grey levels after each, as Pillow
             raw = F.interpolate(raw, size=step, mode="bicubic", antialias=True).round().clamp(0, 255)
         resized = rearrange(raw, "t c h w -> t h w c")
     return normalize(resized, mean, std)
 
 
+def check_resize_mode(resize: str) -> None:
+    """Refuse an unknown resize mode."""
+    if resize not in RESIZE_MODES:
+        raise ValueError(f"resize={resize!r}: choose one of {RESIZE_MODES}")
+
+
 def frame_features(
-    model: torch.nn.Module,
-    pixel_values: Float[Tensor, "frames 3 height width"],
-    *,
-    chunk_frames: int = 16,
-    progress: Callable[[str, int, int], None] | None = None,
+    model: torch.nn.Module, pixel_values: Float[Tensor, "frames 3 height width"]
 ) -> Float[Tensor, "frames rows columns dim"]:
-    """Vision tower and projector of a transformers LlavaNext model, `chunk_frames` frames at a time.
+    """Vision tower and projector of a transformers LlavaNext model, for frames that fit in memory together.
+
+    `VideoLLM.encode` calls it for a few frames at a time.
 
     Args:
         model: `LlavaNextForConditionalGeneration`.
-        pixel_values: normalised frames; they go to the tower's device and dtype chunk by chunk.
-        chunk_frames: frames in one forward pass; bounds the activations' memory.
-        progress: called as progress("encode", frames done, frames in all).
+        pixel_values: normalised frames; they go to the tower's device and dtype.
 
     Returns:
         (T, H, W, D): H x W patches (24 x 24 for LLaVA-NeXT), D the language model's width; in the model's dtype.
 
     Source: section 3.1 (equation 2); layer -2 without CLS, aggregation after the projector: the released code.
     """
-    if chunk_frames < 1:
-        raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
-    tower, projector = model.model.vision_tower, model.model.multi_modal_projector
-    features = []
+    tower = model.model.vision_tower
     with torch.inference_mode():
-        for start in range(0, len(pixel_values), chunk_frames):
-            chunk = pixel_values[start : start + chunk_frames].to(tower.device, tower.dtype)
-            patches = patch_features(tower, chunk, model.config.vision_feature_layer)
-            features.append(projector(patches))
-            if progress is not None:
-                progress("encode", min(start + chunk_frames, len(pixel_values)), len(pixel_values))
+        pixel_values = pixel_values.to(tower.device, tower.dtype)
+        patches = patch_features(tower, pixel_values, model.config.vision_feature_layer)
+        projected = model.model.multi_modal_projector(patches)
     rows, columns = (side // model.config.vision_config.patch_size for side in pixel_values.shape[-2:])
-    return rearrange(torch.cat(features), "t (h w) d -> t h w d", h=rows, w=columns)
+    return rearrange(projected, "t (h w) d -> t h w d", h=rows, w=columns)
 
 
 def patch_features(

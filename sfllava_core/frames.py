@@ -4,9 +4,12 @@ First step of the way: **frames** -> features -> pathways -> prompt -> answer.
 The decoders themselves are in `decoders.py`; the process that guards us from broken files is in `worker.py`.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -17,9 +20,12 @@ from sfllava_core.integrity import VideoError, checked_path, short_message
 __all__ = ["Frames", "VideoError", "read_frames", "sample_frame_indices"]
 
 DEFAULT_TIMEOUT_S = 120.0
+ONE_AT_A_TIME = (
+    Lock()
+)  # ffmpeg's log, which tells of cut files, is one for the process: two decodes at once may deadlock
 
 
-def sample_frame_indices(total: int, num_frames: int) -> list[int]:
+def sample_frame_indices(total: SupportsIndex, num_frames: SupportsIndex) -> list[int]:
     """Uniformly sampled frame indices: the middle of each of `num_frames` equal segments.
 
     The rule of the released code, kept to the last index: with `total <= num_frames` one index repeats and the
@@ -37,16 +43,17 @@ def sample_frame_indices(total: int, num_frames: int) -> list[int]:
 
     Source: section 3.1 of arXiv:2407.15841 ("uniformly sample N frames"); rounding from the released code.
     """
+    total, num_frames = operator.index(total), operator.index(num_frames)
     if total < 1:
         raise ValueError(f"total={total}: a video needs at least 1 frame to sample from")
     if num_frames < 1:
         raise ValueError(f"num_frames={num_frames}: ask for at least 1 frame")
-    n = min(int(total), int(num_frames))
+    n = min(total, num_frames)
     edges = np.rint(np.arange(n + 1) * (float(total - 1) / n)).astype(np.int64)
     return ((edges[:-1] + edges[1:]) // 2).tolist()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frames:
     """The sampled frames of one video.
 
@@ -68,10 +75,10 @@ class Frames:
 
 def read_frames(
     path: str | Path,
-    num_frames: int = 50,
+    num_frames: SupportsIndex = 50,
     *,
     decoder: str | Callable[[Path], FrameReader] = "auto",
-    size: tuple[int, int] | None = None,
+    size: Sequence[SupportsIndex] | None = None,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
 ) -> Frames:
     """Decode `num_frames` uniformly sampled frames of a video file, or of a folder of images (sorted naturally).
@@ -82,7 +89,7 @@ def read_frames(
         decoder: "auto" (decord, then PyAV if decord cannot), "decord", "pyav", or a callable that opens a path
             and returns a `FrameReader`; a callable runs in this process, so `timeout_s` does not cover it.
         size: (height, width) to resize each frame to as it is decoded (Pillow bicubic, the reference's resize),
-            so that 50 frames of 4K never lie in memory together. None keeps the video's own size.
+            so that 50 frames of 4K (1.2 GB) never lie in memory together. None keeps the video's own size.
         timeout_s: limit in seconds, decoding in a worker process that a broken file may hang or crash without
             harm ("auto" gives each of its decoders half). None decodes in this process: half a second faster,
             for files that you trust.
@@ -94,6 +101,8 @@ def read_frames(
         VideoError: the file cannot be decoded in time; says which file, why, and what to do.
         ValueError: num_frames, decoder, size or timeout_s out of range.
     """
+    num_frames = operator.index(num_frames)
+    size = None if size is None else tuple(map(operator.index, size))
     if num_frames < 1:
         raise ValueError(f"num_frames={num_frames}: ask for at least 1 frame")
     if timeout_s is not None and not timeout_s > 0:
@@ -102,14 +111,15 @@ def read_frames(
         raise ValueError(f"size={size}: give (height, width), both at least 1")
     path = checked_path(path)
     if callable(decoder):
-        return decode(decoder(path), path, num_frames, size)
+        return decode(open_reader(decoder, path), path, num_frames, size)
 
     failures = []
     names = decoders_for(path, decoder)
     for name in names:
         try:
             if timeout_s is None:
-                return decode(open_reader(name, path), path, num_frames, size)
+                with ONE_AT_A_TIME:
+                    return decode(open_reader(name, path), path, num_frames, size)
             from sfllava_core.worker import decode_in_worker
 
             return decode_in_worker(name, path, num_frames, size, timeout_s / len(names))

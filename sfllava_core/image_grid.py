@@ -13,8 +13,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from sfllava_core.features import resize_frames
-from sfllava_core.pathways import PathwaySpec
-from sfllava_core.pooling import SpecError
+from sfllava_core.pathways import Grid, PathwaySpec
+from sfllava_core.pooling import SpecError, whole
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class ImageGrid(PathwaySpec):
 
     def __post_init__(self) -> None:
         for name, number in vars(self).items():
-            if number < 1:
-                raise SpecError(f"ImageGrid {name}={number}: must be at least 1")
+            object.__setattr__(self, name, whole(f"ImageGrid {name}", number))
 
     @property
     def num_frames(self) -> int:
@@ -45,7 +44,7 @@ class ImageGrid(PathwaySpec):
         return 1 + self.tile_rows * self.tile_columns
 
     def arrange(
-        self, pixels: UInt8[np.ndarray, "frames h w 3"], size: tuple[int, int]
+        self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
     ) -> UInt8[np.ndarray, "views height width 3"]:
         """The pictures that the vision tower gets: the whole view, then the tiles in reading order, each of `size`.
 
@@ -63,7 +62,7 @@ class ImageGrid(PathwaySpec):
         tiles = rearrange(large, "1 (r h) (c w) x -> (r c) h w x", r=self.tile_rows, c=self.tile_columns)
         return np.concatenate([whole, tiles])
 
-    def token_counts(self, num_frames: int | None = None, grid: tuple[int, int] = (24, 24)) -> dict[str, int]:
+    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
         """Tokens of the whole view and of the tiles with their row ends: 576 and 48 * 49 on LLaVA-NeXT."""
         rows, columns = self.tile_rows * grid[0], self.tile_columns * grid[1]
         return {"whole": grid[0] * grid[1], "tiles": rows * (columns + 1)}
@@ -87,7 +86,7 @@ class ImageGrid(PathwaySpec):
         row_ends = repeat(newline.to(picture), "d -> h 1 d", h=len(picture))
         return torch.cat([whole, rearrange(torch.cat([picture, row_ends], dim=1), "h w d -> (h w) d")])
 
-    def token_frames(self, num_frames: int, grid: tuple[int, int]) -> Int64[Tensor, "tokens"]:
+    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
         """-1 for every token: a patch of the picture may show two frames."""
         return torch.full((self.token_count(num_frames, grid),), -1)
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 REENCODE = "check it with ffprobe; re-encode it with `ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4`"
 
 # What ffmpeg says when a file stops before its end.
+PLAYLISTS = {"concat", "hls", "dash", "sdp", "rtsp"}
+REFETCH = "give the video file itself"
 CUT_SHORT = ("File ended prematurely", "partial file")
 
 
@@ -23,10 +25,22 @@ class VideoError(RuntimeError):
 
 
 def checked_path(path: str | Path) -> Path:
-    """The path, if it is a non-empty file or a folder that can be read; else a `VideoError` that says what is wrong."""
-    path = Path(path)
-    if not path.exists():
-        raise VideoError(path, "there is no such file or folder", "check the path and its extension")
+    """The absolute path, if it is a non-empty file or a folder that can be read; else a `VideoError` that says why.
+
+    Absolute, so that no decoder takes a name such as "12:30.mp4" for an address.
+    """
+    if not str(path):
+        raise VideoError("''", "the path is empty", "give a video file or a folder of images")
+    path = Path(path).expanduser().absolute()
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise VideoError(path, "there is no such file or folder", "check the path and its extension") from None
+    except OSError as error:
+        reason = f"it cannot be reached: {error.strerror}"
+        raise VideoError(
+            path, reason, "check the path and the permissions of its folders (no permission to enter?)"
+        ) from None
     if not os.access(path, os.R_OK):
         raise VideoError(path, "no permission to read it", f"run `chmod u+r {path}` or run as its owner")
     if path.is_file() and path.stat().st_size == 0:
@@ -70,6 +84,8 @@ def count_packets(path: Path) -> Packets:
     av.logging.set_level(av.logging.ERROR)
     try:
         with av.logging.Capture(local=False) as messages, open_av(path) as container:
+            if container.format.name in PLAYLISTS:
+                raise VideoError(path, f"it is a playlist ({container.format.name}), which names other files", REFETCH)
             stream = video_stream(path, container)
             promised = stream.frames
             packets = [(packet.is_discard, packet.is_corrupt) for packet in container.demux(stream) if packet.size]

@@ -15,24 +15,25 @@ from transformers import AutoConfig, AutoTokenizer, LlavaNextForConditionalGener
 
 from sfllava_core import rope
 from sfllava_core.checkpoints import (
-    ModelError,
+    check_complete,
     check_supported,
     checked_source,
     guess_prompt_style,
     image_statistics,
+    loading,
     pick_device,
     pick_dtype,
     quantization_config,
-    quiet_off_terminal,
     stop_ids,
 )
-from sfllava_core.features import CLIP_MEAN, CLIP_STD, frame_features, preprocess
+from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, frame_features, preprocess
 from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
 from sfllava_core.image_grid import ImageGrid
 from sfllava_core.pathways import PathwaySpec, SlowFast
 from sfllava_core.prompts import checked_style
 from sfllava_core.shared_prefix import install_attention
 from sfllava_core.sharing import ContextError
+from sfllava_core.specs import parse_spec
 from sfllava_core.stopwatch import Stopwatch
 from sfllava_core.watched import WatchedVideo
 
@@ -96,28 +97,27 @@ class VideoLLM:
         Raises:
             ModelError: no such checkpoint, or not one that can be used here.
         """
-        source = str(path)
+        source = str(Path(path).expanduser())
         local = checked_source(source)
-        try:
+        device = pick_device(device)
+        options = {"quantization_config": quantization_config(quantization, dtype)} if quantization else {}
+        if device_map is not None or quantization:
+            options["device_map"] = device_map or {"": device}
+        with loading(source):
             config = AutoConfig.from_pretrained(source, local_files_only=local)
             check_supported(config, source)
             rope.use_dynamic_rope(config.text_config, rope_scaling)
-            device = pick_device(device)
-            options = {"quantization_config": quantization_config(quantization)} if quantization else {}
-            if device_map is not None or quantization:
-                options["device_map"] = device_map or {"": device}
-            with quiet_off_terminal():
-                model = LlavaNextForConditionalGeneration.from_pretrained(
-                    source,
-                    config=config,
-                    dtype=pick_dtype(dtype, device),
-                    use_safetensors=True,
-                    local_files_only=local,
-                    **options,
-                )
+            model, found = LlavaNextForConditionalGeneration.from_pretrained(
+                source,
+                config=config,
+                dtype=pick_dtype(dtype, device),
+                use_safetensors=True,
+                local_files_only=local,
+                output_loading_info=True,
+                **options,
+            )
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-        except OSError as error:
-            raise ModelError(f"{source}: it cannot be loaded: {error}") from error
+        check_complete(found, source)
         mean, std = image_statistics(source, local)
         model = model if options else model.to(device)
         return cls(model, tokenizer, name=source, prompt_style=prompt_style, image_mean=mean, image_std=std)
@@ -142,24 +142,37 @@ class VideoLLM:
 
     def encode(
         self,
-        frames: Frames | UInt8[np.ndarray, "frames h w 3"],
+        frames: Frames | UInt8[np.ndarray, "frames h w 3"] | UInt8[Tensor, "frames h w 3"],
         *,
         resize: str = "pillow",
         chunk_frames: int = 16,
         progress: Progress | None = None,
     ) -> Float[Tensor, "frames rows columns dim"]:
-        """Frames to frame features F_v (equation 2): resize, normalise, vision tower, projector. See features.py."""
-        pixels = frames.pixels if isinstance(frames, Frames) else frames
-        vision_device = self.model.model.vision_tower.device
-        pixel_values = preprocess(
-            pixels, self.image_size, resize=resize, device=vision_device, mean=self.image_mean, std=self.image_std
-        )
-        return frame_features(self.model, pixel_values, chunk_frames=chunk_frames, progress=progress)
+        """Frames to frame features F_v (equation 2): resize, normalise, vision tower, projector. See features.py.
+
+        Args:
+            resize: "pillow" (exact) or "torch" (on the device, faster there); see `preprocess`.
+            chunk_frames: frames that are resized and encoded together; bounds the memory.
+            progress: called as progress("encode", frames done, frames in all).
+        """
+        if chunk_frames < 1:
+            raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
+        pixels = checked_pixels(frames)
+        device, features = self.model.model.vision_tower.device, []
+        for start in range(0, len(pixels), chunk_frames):
+            chunk = pixels[start : start + chunk_frames]
+            pixel_values = preprocess(
+                chunk, self.image_size, resize=resize, device=device, mean=self.image_mean, std=self.image_std
+            )
+            features.append(frame_features(self.model, pixel_values))
+            if progress is not None:
+                progress("encode", start + len(chunk), len(pixels))
+        return torch.cat(features)
 
     def watch(
         self,
         video: str | Path | Frames | np.ndarray | Tensor,
-        pathways: PathwaySpec = SlowFast(),
+        pathways: PathwaySpec | str = SlowFast(),
         *,
         resize: str = "pillow",
         chunk_frames: int = 16,
@@ -172,7 +185,7 @@ class VideoLLM:
         Args:
             video: a file or a folder of images, which is sampled as `pathways` says; or frames that are sampled
                 already, `Frames` or uint8 (T, h, w, 3); or frame features of `encode`, floating (T, H, W, D).
-            pathways: how visual tokens are made of the frames; the default is the paper's.
+            pathways: how visual tokens are made of the frames, a spec or its name; the default is the paper's.
             resize, chunk_frames: see `encode`.  decoder, timeout_s: see `read_frames`.
             progress: called as progress(stage, done, total) with stages "decode" and "encode".
 
@@ -180,6 +193,8 @@ class VideoLLM:
             VideoError: the file cannot be decoded.  SpecError: the spec does not fit this model's grid.
             ContextError: the visual tokens alone do not fit the model's context.
         """
+        pathways = parse_spec(pathways) if isinstance(pathways, str) else pathways
+        check_resize_mode(resize)
         pathways.token_count(pathways.num_frames, self.grid)  # refuse a spec that does not fit before any work
         stopwatch = Stopwatch(self.device)
         features, frames = (video, None) if is_features(video) else (None, video)
@@ -213,9 +228,11 @@ class VideoLLM:
         self, features: Float[Tensor, "frames rows columns dim"]
     ) -> Float[Tensor, "frames rows columns dim"]:
         """Features with this model's grid and width, on its device and in its dtype."""
-        if tuple(features.shape[1:]) != (*self.grid, self.dim):
+        if tuple(features.shape[1:]) != (*self.grid, self.dim) or len(features) == 0:
             expected = f"(frames, {self.grid[0]}, {self.grid[1]}, {self.dim})"
-            raise ValueError(f"features of shape {tuple(features.shape)}: {self.name} makes {expected}")
+            raise ValueError(
+                f"features of shape {tuple(features.shape)}: {self.name} makes {expected}, at least 1 frame"
+            )
         return features.to(self.device, self.model.dtype)
 
 
@@ -237,6 +254,6 @@ def checked_pixels(frames: Frames | np.ndarray | Tensor) -> UInt8[np.ndarray, "f
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
         raise ValueError(
             f"frames of dtype {pixels.dtype} and shape {pixels.shape}: "
-            "give uint8 RGB of shape (T, h, w, 3), T at least 1"
+            "give uint8 RGB of shape (T, h, w, 3), T at least 1 (features: a floating torch tensor)"
         )
     return pixels

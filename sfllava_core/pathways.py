@@ -12,7 +12,9 @@ pathway takes, and how it pools them. `spec.visual_tokens(features)` does it; `s
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -20,28 +22,27 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from sfllava_core.pooling import NO_POOL, Pool, SpecError
+from sfllava_core.pooling import NO_POOL, Pool, SpecError, whole
 
-Grid = tuple[int, int]
+Grid = Sequence[int]  # (rows, columns)
 
 
-def slow_frame_indices(num_frames: int, num_slow: int) -> list[int]:
-    """Which of `num_frames` sampled frames the slow pathway takes: `num_slow`, uniformly, the first always.
+def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
+    """Which of T sampled frames the slow pathway takes: n of them, uniformly, the first always.
 
     float32 `linspace` cut to whole numbers, as in the released code: for T = 2, 4, 8, 16, 32, 64 and 14 slow frames
-    its rounding gives one less than i * T // n would. With num_frames < num_slow indices repeat.
+    its rounding gives one less than i * T // n would. With T < n indices repeat.
 
     Returns:
-        num_slow indices in 0 .. num_frames - 1, never decreasing.
+        n indices in 0 .. T - 1, never decreasing.
 
     Raises:
         ValueError: either number below 1.
 
     Source: section 3.2 ("uniformly sample N_slow frame features"); the rounding is the released code's.
     """
-    if num_frames < 1 or num_slow < 1:
-        raise ValueError(f"num_frames={num_frames}, num_slow={num_slow}: both must be at least 1")
-    return torch.linspace(0, num_frames, num_slow + 1, dtype=torch.float32).long()[:-1].tolist()
+    T, n = whole("T, the number of sampled frames", T), whole("n, the number of slow frames", n)
+    return torch.linspace(0, T, n + 1, dtype=torch.float32).long()[:-1].tolist()
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class PathwaySpec:
 class Pathway:
     """One stream of visual tokens: `frames` of the sampled frames (None: all of them), each pooled by `pool`."""
 
-    frames: int | None = None
+    frames: SupportsIndex | None = None
     pool: Pool = NO_POOL
 
     def __post_init__(self) -> None:
-        if self.frames is not None and self.frames < 1:
-            raise SpecError(f"a pathway of {self.frames} frames: take at least 1, or leave the pathway out (None)")
+        if self.frames is not None:
+            object.__setattr__(self, "frames", whole("frames of a pathway (None takes all)", self.frames))
 
     def frame_indices(self, num_frames: int) -> list[int]:
         """The sampled frames this pathway takes, out of `num_frames`."""
@@ -86,7 +87,8 @@ class Pathway:
 
     def token_count(self, num_frames: int, grid: Grid) -> int:
         """Tokens this pathway makes of `num_frames` frames of `grid` (rows, columns) patches."""
-        frames, rows, columns = self.pool.output_shape((self.frames or num_frames, *grid))
+        taken = len(self.frame_indices(whole("num_frames", num_frames)))
+        frames, rows, columns = self.pool.output_shape((taken, *grid))
         return frames * rows * columns
 
     def tokens(self, features: Float[Tensor, "frames rows columns dim"]) -> Float[Tensor, "tokens dim"]:
@@ -106,13 +108,12 @@ class SlowFast(PathwaySpec):
     to 4 x 4 by average. `slow=None` or `fast=None` leaves one eye closed; both None is refused.
     """
 
-    num_frames: int = 50
+    num_frames: SupportsIndex = 50
     slow: Pathway | None = Pathway(10, Pool.window("max", 1, 2))
     fast: Pathway | None = Pathway(None, Pool.to(4, 4))
 
     def __post_init__(self) -> None:
-        if self.num_frames < 1:
-            raise SpecError(f"num_frames={self.num_frames}: sample at least 1 frame")
+        object.__setattr__(self, "num_frames", whole("num_frames", self.num_frames))
         if self.slow is None and self.fast is None:
             raise SpecError("slow and fast are both None: at least one pathway must give tokens")
 
@@ -127,9 +128,8 @@ class SlowFast(PathwaySpec):
         Raises:
             SpecError: a pool that does not fit the grid.
         """
-        return {
-            name: pathway.token_count(num_frames or self.num_frames, grid) for name, pathway in self.pathways.items()
-        }
+        frames = self.num_frames if num_frames is None else num_frames
+        return {name: pathway.token_count(frames, grid) for name, pathway in self.pathways.items()}
 
     def visual_tokens(
         self, features: Float[Tensor, "frames rows columns dim"], newline: Float[Tensor, "dim"] | None = None
@@ -158,16 +158,27 @@ class SlowFast(PathwaySpec):
         return "_".join([f"frames{self.num_frames}", *(f"{name}{pathway}" for name, pathway in self.pathways.items())])
 
 
-def slow_only(slow_frames: int = 12, pool: Pool = Pool.window("max", 1, 2), num_frames: int = 50) -> SlowFast:
+def slow_only(
+    slow_frames: SupportsIndex = 12, pool: Pool = Pool.window("max", 1, 2), num_frames: SupportsIndex = 50
+) -> SlowFast:
     """The slow pathway alone (section 4.4 compares 12 slow frames with the default)."""
     return SlowFast(num_frames, slow=Pathway(slow_frames, pool), fast=None)
 
 
-def fast_only(num_frames: int = 50, grid: Grid = (4, 4)) -> SlowFast:
+def fast_only(num_frames: SupportsIndex = 50, grid: Grid = (4, 4)) -> SlowFast:
     """The fast pathway alone (table 4: 100 to 225 frames of 4 x 4 tokens)."""
     return SlowFast(num_frames, slow=None, fast=Pathway(None, Pool.to(*grid)))
 
 
-def uniform(num_frames: int = 32, grid: Grid = (12, 12)) -> SlowFast:
+def uniform(num_frames: SupportsIndex = 32, grid: Grid = (12, 12)) -> SlowFast:
     """Every sampled frame pooled alike to `grid`: LLaVA-NeXT-Image takes 32 frames at 12 x 12."""
     return fast_only(num_frames, grid)
+
+
+def __getattr__(name: str):
+    """`parse_spec` belongs here too; its module knows all kinds of specs, so it comes later (specs.py)."""
+    if name == "parse_spec":
+        from sfllava_core.specs import parse_spec
+
+        return parse_spec
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

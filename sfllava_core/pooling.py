@@ -8,7 +8,10 @@ The released code's modes and their values here:
     fast_4x4 and the like   Pool.to(4, 4)             temporal_global_pool   Pool("time")
 """
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from einops import rearrange, reduce
 from jaxtyping import Float
@@ -22,6 +25,17 @@ class SpecError(ValueError):
     """A pathway spec that cannot be: says which number, and why."""
 
 
+def whole(name: str, value: object) -> int:
+    """The value as a plain int, if it is a whole number of at least 1.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+        raise SpecError(f"{name}={value!r}: give a whole number of at least 1")
+    return operator.index(value)
+
+
 @dataclass(frozen=True)
 class Pool:
     """One pooling operation on (frames, rows, columns, dim).
@@ -33,7 +47,7 @@ class Pool:
     """
 
     kind: str = "none"
-    size: tuple[int, ...] = ()
+    size: Sequence[SupportsIndex] = ()
 
     def __post_init__(self) -> None:
         lengths = {"none": (0,), "time": (0,), "max": (2,), "avg": (2,), "to": (2, 3)}
@@ -44,10 +58,7 @@ class Pool:
                 f"pool {self.kind!r} with size {self.size}: "
                 f"it takes {' or '.join(map(str, lengths[self.kind]))} numbers"
             )
-        if any(int(number) != number or number < 1 for number in self.size):
-            raise SpecError(
-                f"pool {self.kind} {'x'.join(map(str, self.size))}: every side must be a whole number of at least 1"
-            )
+        object.__setattr__(self, "size", tuple(whole(f"a side of pool {self.kind}", side) for side in self.size))
 
     @classmethod
     def window(cls, kind: str, rows: int, columns: int) -> "Pool":
@@ -71,8 +82,8 @@ class Pool:
             SpecError: windows that do not divide the grid, or an output larger than the grid.
         """
         frames, rows, columns = shape
-        if min(shape) < 1:
-            raise SpecError(f"features of {frames} frames x {rows} x {columns} patches: every side must be at least 1")
+        for name, side in zip(("frames", "rows", "columns"), shape):
+            whole(name, side)
         if self.kind in ("max", "avg"):
             if rows % self.size[0] or columns % self.size[1]:
                 raise SpecError(

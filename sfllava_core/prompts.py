@@ -8,6 +8,7 @@ Styles: "vicuna" and "chatml" are the released code's 7B and 34B prompts to the 
 into the [INST] form of LLaVA-NeXT-Mistral, which the paper does not use.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -29,25 +30,30 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Style:
-    """Where a chat format puts its turns: system text first, then the user's turn, then the assistant's."""
+    """A chat format: what stands around the system text, before the user's turn, and at the assistant's.
+
+    assistant opens the assistant's turn; before_answer and before_question join what follows.
+    """
 
     system: str
+    default_system: str
     user: str
     assistant: str
-    default_system: str
+    before_answer: str
     before_question: str
 
 
 STYLES = {
-    "vicuna": Style("{system} ", "USER: ", " \nASSISTANT:\n", "", "\n"),
+    "vicuna": Style("{system} ", "", "USER: ", " \nASSISTANT:", "\n", "\n"),
     "chatml": Style(
-        "<|im_start|>system\n {system} <|im_end|>\n",
-        "<|im_start|>user\n ",
-        " <|im_end|>\n<|im_start|>assistant\n",
-        "Answer the question.",
-        " ",
+        system="<|im_start|>system\n {system} <|im_end|>\n",
+        default_system="Answer the question.",
+        user="<|im_start|>user\n ",
+        assistant=" <|im_end|>\n<|im_start|>assistant\n",
+        before_answer="",
+        before_question=" ",
     ),
-    "mistral": Style("", "[INST] ", " [/INST]\n", "", "\n"),
+    "mistral": Style("", "", "[INST] ", " [/INST]", "\n", "\n"),
 }
 
 
@@ -56,7 +62,8 @@ class PromptParts:
     """Which of the three parts of section 3.3 are there; leaving one out is a row of table 7.
 
     The paper does not say to the letter what a prompt without a part looks like. Here a part goes with the space or
-    newline that joins it to the rest, and "Only give the best option." counts as part of the structured answer.
+    newline that joins it to the rest, the chat format's own stay, and "Only give the best option." counts as part of
+    the structured answer.
     """
 
     task_instruction: bool = True
@@ -86,16 +93,16 @@ def open_ended_prompt(question: str, style: str = "vicuna", parts: PromptParts =
 def open_ended_pieces(question: str, style: str, parts: PromptParts) -> tuple[str, str]:
     """`open_ended_prompt` in two pieces: what all questions share, and what is this question's own."""
     chat = checked_style(style)
-    refuse_image_marker(question, "question")
+    checked_text(question, "question")
     sentences = [INPUT_DATA] * parts.input_data + [DESCRIBE] * parts.task_instruction
     system = chat.system.format(system=chat.default_system) if chat.default_system else ""
     shared = f"{system}{chat.user}{IMAGE}\n" + "".join(f"{sentence} " for sentence in sentences) + "Question: "
-    answer = "Answer: In the video," if parts.structured_answer else ""
-    return shared, f"{question}{chat.assistant}{answer}".removesuffix("\n" if not answer else "")
+    answer = f"{chat.before_answer}Answer: In the video," if parts.structured_answer else ""
+    return shared, f"{question}{chat.assistant}{answer}"
 
 
 def multiple_choice_prompt(
-    question: str, options: list[str], style: str = "vicuna", parts: PromptParts = ALL_PARTS
+    question: str, options: Sequence[str], style: str = "vicuna", parts: PromptParts = ALL_PARTS
 ) -> str:
     """The prompt for a question with options, lettered (A), (B), ... in the order given.
 
@@ -112,13 +119,13 @@ def multiple_choice_prompt(
     return "".join(multiple_choice_pieces(question, options, style, parts))
 
 
-def multiple_choice_pieces(question: str, options: list[str], style: str, parts: PromptParts) -> tuple[str, str]:
+def multiple_choice_pieces(question: str, options: Sequence[str], style: str, parts: PromptParts) -> tuple[str, str]:
     """`multiple_choice_prompt` in two pieces: what all questions share, and what is this question's own."""
     chat = checked_style(style)
-    refuse_image_marker(question, "question")
+    checked_text(question, "question")
     letters = option_letters(options)
     for letter, option in zip(letters, options):
-        refuse_image_marker(option, f"option {letter}")
+        checked_text(option, f"option {letter}")
     lines = "".join(f"({letter}) {option}\n" for letter, option in zip(letters, options))
     instruction = SELECT if parts.task_instruction else chat.default_system
     if chat.system:
@@ -127,20 +134,21 @@ def multiple_choice_pieces(question: str, options: list[str], style: str, parts:
         before_image = f"{chat.user}{instruction} ".replace("  ", " ")
     data = f"{INPUT_DATA}{chat.before_question}" if parts.input_data else ""
     shared = f"{before_image}{IMAGE}\n{data}Question: "
-    only = ONLY_BEST if parts.structured_answer else ""
-    answer = "Answer: Best option:(" if parts.structured_answer else ""
-    rest = f"{question}\nOptions:\n{lines}{only}{chat.assistant}{answer}"
-    return shared, rest.removesuffix("\n" if not answer else "")
+    if parts.structured_answer:
+        end = f"{ONLY_BEST}{chat.assistant}{chat.before_answer}Answer: Best option:("
+    else:
+        end = chat.assistant.lstrip()  # the options' last line has ended already
+    return shared, f"{question}\nOptions:\n{lines}{end}"
 
 
-def option_letters(options: list[str]) -> str:
+def option_letters(options: Sequence[str]) -> str:
     """ "ABC" for three options.
 
     Raises:
         PromptError: no options, more than 26, or one string in place of a list.
     """
-    if isinstance(options, str):
-        raise PromptError(f"options={options!r}: give a list of texts, not one text")
+    if isinstance(options, str) or not isinstance(options, Sequence):
+        raise PromptError(f"options={options!r}: give a list of texts")
     if not 1 <= len(options) <= len(ascii_uppercase):
         raise PromptError(f"{len(options)} options: give 1 to {len(ascii_uppercase)}")
     return ascii_uppercase[: len(options)]
@@ -173,10 +181,16 @@ def checked_style(style: str) -> Style:
     return STYLES[style]
 
 
-def refuse_image_marker(text: str, what: str) -> None:
-    """A literal `<image>` would be taken for the place of the video."""
+def checked_text(text: object, what: str) -> None:
+    """Refuse what is no text, or holds a literal `<image>`, which would be taken for the place of the video."""
+    if not isinstance(text, str):
+        raise PromptError(f"the {what} {text!r} is a {type(text).__name__}, not a text")
     if IMAGE in text:
         raise PromptError(
             f"the {what} {text!r} holds a literal {IMAGE}, which marks the video's place; "
             "write it otherwise, such as 'image'"
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"the {what} {text!r} holds a broken character: {error.reason}") from None

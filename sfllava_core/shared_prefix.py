@@ -20,16 +20,11 @@ ATTENTION = "sfllava_shared_prefix"
 MAX_SCORES = 2**27  # attention scores held at once, 0.5 GB in float32: longer suffix batches go in pieces
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values of `length` tokens for each layer, (1, kv_heads, length, head_dim) each, and their token ids.
-
-    `before` and `after` are the ids of the text around the visual tokens: they say which prompts may use it.
-    """
+    """Keys and values of `length` tokens for each layer, (1, kv_heads, length, head_dim) each."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
-    before: tuple[int, ...] = ()
-    after: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
@@ -109,21 +104,16 @@ def attend(
     return rearrange(out, "b q k g d -> b q (k g) d")
 
 
-def prefill(
-    language_model: nn.Module,
-    embeddings: Float[Tensor, "length dim"],
-    before: tuple[int, ...],
-    after: tuple[int, ...],
-) -> Prefix:
-    """Keys and values of the tokens that all questions share; before and after are the ids around the visual tokens."""
+def prefill(language_model: nn.Module, embeddings: Float[Tensor, "length dim"]) -> Prefix:
+    """Keys and values of the tokens that all questions share."""
     cache = DynamicCache(config=language_model.config)
     with torch.inference_mode():
         language_model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True)
-    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), before, after)
+    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
 
 
 class SharedPrefixDecoder:
-    """A batch of suffixes over one prefix: call it with ids to get the next token's hidden states.
+    """A batch of suffixes over one prefix: `start` runs them, `step` adds a token to each.
 
     Rows are padded on the left; the padding is masked, and positions count from the prefix's end.
     """

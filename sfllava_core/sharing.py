@@ -4,6 +4,7 @@ Sharing is exact while prompt and answer stay within the model's own positions; 
 key with the sequence's length (rope.py), so such prompts go the plain way.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from sfllava_core import rope
 from sfllava_core.decoding import Decoder
-from sfllava_core.prompts import IMAGE, IMAGE_TOKEN, tokenize_prompt
+from sfllava_core.prompts import IMAGE, IMAGE_TOKEN, PromptError, tokenize_prompt
 from sfllava_core.shared_prefix import PlainDecoder, Prefix, SharedPrefixDecoder, prefill
 from sfllava_core.stopwatch import Stopwatch
 
@@ -39,11 +40,17 @@ class EncodedPrompt:
 
 
 def encode_prompt(prompt: str | tuple[str, str], tokenizer) -> EncodedPrompt:
-    """Tokenise a prompt; of a pair (shared, own) the first text is what other prompts have in common with it."""
+    """Tokenise a prompt; of a pair (shared, own) the first text is what other prompts have in common with it.
+
+    Raises:
+        PromptError: not exactly one `<image>`, or nothing after it.
+    """
     if isinstance(prompt, str):
-        head = prompt[: prompt.find(IMAGE)] + IMAGE
-        prompt = (head, prompt.removeprefix(head))
+        head, marker, own = prompt.partition(IMAGE)
+        prompt = (head + marker, own)
     before, after = split_at_image(tokenize_prompt("".join(prompt), tokenizer))
+    if not after:
+        raise PromptError(f"nothing follows {IMAGE} in the prompt {''.join(prompt)[-200:]!r}: there must be a question")
     return EncodedPrompt(before, after, split_at_image(tokenize_prompt(prompt[0], tokenizer))[1])
 
 
@@ -56,6 +63,7 @@ class PrefixSharing:
     def __init__(self, llm: "sfllava_core.model.VideoLLM", tokens: Float[Tensor, "tokens dim"], stopwatch: Stopwatch):
         self.llm, self.tokens, self.stopwatch = llm, tokens, stopwatch
         self.prefix: Prefix | None = None
+        self.prefix_ids: tuple[tuple[int, ...], tuple[int, ...]] = (), ()  # of the text before and after the tokens
 
     def length(self, prompt: EncodedPrompt) -> int:
         """Tokens of the whole prompt: text and visual."""
@@ -73,7 +81,7 @@ class PrefixSharing:
         shared, plain = defaultdict(list), []
         for row, prompt in enumerate(prompts):
             self.check_length(prompt, new_tokens)
-            exact = self.length(prompt) + new_tokens <= language_model.config.max_position_embeddings
+            exact = self.length(prompt) + new_tokens <= exact_positions(language_model.config)
             (shared[prompt.before] if share_prefix and exact else plain).append(row)
         try:
             for rows in shared.values():
@@ -99,17 +107,23 @@ class PrefixSharing:
     def shared_decoder(self, prompts: list[EncodedPrompt]) -> SharedPrefixDecoder:
         """The prompts' own ends over the longest prefix that all of them share with what is prefilled."""
         before, shared = prompts[0].before, prompts[0].shared
-        if self.prefix is None or self.prefix.before != before:
+        if self.prefix is None or self.prefix_ids[0] != before:
             self.prefix = None  # make room before the new one is made
             with self.stopwatch("prefill"):
-                self.prefix = prefill(self.llm.language_model, self.embeddings(before, shared), before, shared)
-        common = min(common_length(self.prefix.after, prompt.after[:-1]) for prompt in prompts)
+                self.prefix = prefill(self.llm.language_model, self.embeddings(before, shared))
+            self.prefix_ids = before, shared
+        common = min(common_length(self.prefix_ids[1], prompt.after[:-1]) for prompt in prompts)
         prefix = self.prefix.cut(len(before) + len(self.tokens) + common)
         return SharedPrefixDecoder(self.llm.language_model, prefix, [list(prompt.after[common:]) for prompt in prompts])
 
     def embeddings(self, before: tuple[int, ...], after: tuple[int, ...]) -> Float[Tensor, "length dim"]:
         """Input embeddings: text, visual tokens, text (equation 1)."""
         return torch.cat([self.llm.embed(list(before)), self.tokens, self.llm.embed(list(after))])
+
+
+def exact_positions(text_config) -> int:
+    """Within so many positions a shared prefix is exact: RoPE is not rescaled, and no sliding window forgets."""
+    return min(text_config.max_position_embeddings, getattr(text_config, "sliding_window", None) or sys.maxsize)
 
 
 def split_at_image(ids: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

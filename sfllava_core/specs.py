@@ -2,9 +2,10 @@
 
 import json
 import re
+from typing import SupportsIndex
 
 from sfllava_core.image_grid import ImageGrid
-from sfllava_core.pathways import Pathway, PathwaySpec, SlowFast
+from sfllava_core.pathways import Grid, Pathway, PathwaySpec, SlowFast
 from sfllava_core.pooling import NO_POOL, Pool, SpecError
 
 RELEASED_POOLS = {
@@ -21,31 +22,41 @@ OWN_PATHWAY = re.compile(r"(slow|fast)(all|\d+)-(none|max|avg|to|time)([\dx]*)")
 OWN_GRID = re.compile(r"grid(\d+)x(\d+)_tiles(\d+)x(\d+)")
 
 
-def parse_spec(text: str, num_frames: int = 50) -> PathwaySpec:
+def parse_spec(text: str, num_frames: SupportsIndex = 50, grid: Grid = (24, 24)) -> PathwaySpec:
     """A spec from `str(spec)`, from `spec.to_json()`, or from a name of the released code.
 
     Args:
         text: for instance "slowfast-slow_10frms_spatial_1d_max_pool-fast_4x4", "concat", "frames50_slow10-max1x2".
         num_frames: N, for the released code's names, which do not hold it (its default is 50).
+        grid: patches that the released code's names are checked against; they were made for LLaVA-NeXT's 24 x 24.
 
     Raises:
-        SpecError: a text that is none of these, or whose numbers cannot be.
+        SpecError: a text that is none of these, or whose numbers cannot be, or a released name that does not fit.
     """
     text = text.strip()
     if text.startswith("{"):
         return from_fields(text)
-    if text in RELEASED_POOLS:
-        return SlowFast(num_frames, slow=Pathway(None, RELEASED_POOLS[text]), fast=None)
-    if match := RELEASED_SLOWFAST.fullmatch(text):
-        frames, mode, rows, columns = match.groups()
-        if mode not in RELEASED_POOLS:
-            raise SpecError(f"spec {text!r}: slow pooling {mode!r} is none of {', '.join(RELEASED_POOLS)}")
-        return SlowFast(
-            num_frames, Pathway(int(frames), RELEASED_POOLS[mode]), Pathway(None, Pool.to(int(rows), int(columns)))
-        )
+    if (released := from_released_name(text, num_frames)) is not None:
+        released.token_count(grid=grid)
+        return released
     if match := OWN_GRID.fullmatch(text):
         return ImageGrid(*map(int, match.groups()))
     return from_own_name(text)
+
+
+def from_released_name(text: str, num_frames: SupportsIndex) -> SlowFast | None:
+    """Read a name of the released code; None if it is none."""
+    if text in RELEASED_POOLS:
+        return SlowFast(num_frames, slow=Pathway(None, RELEASED_POOLS[text]), fast=None)
+    match = RELEASED_SLOWFAST.fullmatch(text)
+    if match is None:
+        return None
+    frames, mode, rows, columns = match.groups()
+    if mode not in RELEASED_POOLS:
+        raise SpecError(f"spec {text!r}: slow pooling {mode!r} is none of {', '.join(RELEASED_POOLS)}")
+    return SlowFast(
+        num_frames, Pathway(int(frames), RELEASED_POOLS[mode]), Pathway(None, Pool.to(int(rows), int(columns)))
+    )
 
 
 def from_own_name(text: str) -> SlowFast:

@@ -87,14 +87,25 @@ def device_name(device: torch.device) -> str:
 def run(
     llm: VideoLLM, path: Path, counts: tuple[int, ...] = (1, 5, 25), new_tokens: int = 16, chunk_frames: int = 16
 ) -> list[str]:
-    """Measure both ways for each number of questions, printing as it goes; returns the lines."""
+    """Measure both ways for each number of questions, printing as it goes; returns the lines.
+
+    Every answer gets its full length: while this runs, the model does not stop at its end token.
+    """
+    stopping, llm.stop_ids = llm.stop_ids, frozenset()
+    try:
+        return measure(llm, path, counts, new_tokens, chunk_frames)
+    finally:
+        llm.stop_ids = stopping
+
+
+def measure(llm: VideoLLM, path: Path, counts: tuple[int, ...], new_tokens: int, chunk_frames: int) -> list[str]:
+    """What `run` does."""
     lines: list[str] = []
 
     def say(line: str) -> None:
         lines.append(line)
         print(line, flush=True)
 
-    llm.stop_ids = frozenset()  # every answer has its full length
     hardware = measured_hardware(llm.device, llm.model.dtype)
     frames = read_frames(path, SlowFast().num_frames)
     shape = ModelShape.from_config(llm.model.config)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from conftest import TINY
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sfllava_core import ModelError, VideoLLM
 from sfllava_core.checkpoints import checked_source, guess_prompt_style, pick_dtype
@@ -57,6 +57,33 @@ def test_weights_must_be_safetensors(copy):
     weights = load_file(copy / "model.safetensors")
     torch.save(weights, copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        VideoLLM.from_pretrained(copy)
+
+
+def test_missing_weights_are_not_filled_in_at_random(copy):
+    weights = load_file(copy / "model.safetensors")
+    gone = next(name for name in weights if "layers.1.self_attn.q_proj" in name)
+    save_file(
+        {name: tensor for name, tensor in weights.items() if name != gone}, copy / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(ModelError, match=r"1 weights are missing, first .*q_proj"):
+        VideoLLM.from_pretrained(copy)
+
+
+@pytest.mark.parametrize("damage", ["cut weights", "no tokenizer", "no config", "wrong shape"])
+def test_damaged_checkpoints_are_model_errors(copy, damage):
+    if damage == "cut weights":
+        path = copy / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:100_000])
+    elif damage == "no tokenizer":
+        for path in copy.glob("tokenizer*"):
+            path.unlink()
+    elif damage == "no config":
+        (copy / "config.json").unlink()
+    else:
+        config = json.loads((copy / "config.json").read_text())
+        edit_config(copy, text_config={**config["text_config"], "intermediate_size": 64})
     with pytest.raises(ModelError, match="cannot be loaded"):
         VideoLLM.from_pretrained(copy)
 

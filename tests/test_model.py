@@ -185,7 +185,6 @@ def test_prefix_memory_does_not_grow_with_the_questions(llm, small_video, monkey
 
 def test_the_prefix_is_prefilled_once(llm, golden_frames):
     calls = []
-    embeddings = llm.language_model.get_input_embeddings()
     video = llm.watch(golden_frames[:8], SMALL)
     hook = llm.language_model.register_forward_pre_hook(
         lambda module, args, kwargs: calls.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
@@ -193,7 +192,6 @@ def test_the_prefix_is_prefilled_once(llm, golden_frames):
     for question in QUESTIONS[:5]:
         video.ask(question, max_new_tokens=1)
     hook.remove()
-    assert embeddings is llm.language_model.get_input_embeddings()
     assert sum(length >= len(video.tokens) for length in calls) == 1
     assert len(calls) == 6
 
@@ -254,6 +252,43 @@ def test_image_grid_and_uniform_frames_are_watched_too(llm):
     assert llm.watch(GRAND_PRIX, uniform(4, (12, 12))).tokens.shape == (576, 64)
 
 
+def test_specs_may_be_given_by_name_and_numbers_by_numpy(llm, golden_frames):
+    by_name = llm.watch(golden_frames[:8], "frames8_slow2-max2x2_fastall-to2x2")
+    torch.testing.assert_close(by_name.tokens, llm.watch(golden_frames[:8], SMALL).tokens)
+    assert llm.watch(GRAND_PRIX, SlowFast(np.int64(5))).tokens.shape == (10 * 288 + 5 * 16, 64)
+
+
+def test_channel_flipped_views_are_taken(llm, golden_frames):
+    """BGR to RGB by a negative stride is common; the fast resize must take it too."""
+    flipped = golden_frames[:2, ..., ::-1]
+    for mode in ("pillow", "torch"):
+        torch.testing.assert_close(llm.encode(flipped, resize=mode), llm.encode(flipped.copy(), resize=mode))
+
+
+def test_tuples_are_as_good_as_lists(small_video):
+    assert small_video.ask(tuple(QUESTIONS[:2]), max_new_tokens=3) == small_video.ask(QUESTIONS[:2], max_new_tokens=3)
+    assert small_video.choose("which?", ("a", "b")) == small_video.choose("which?", ["a", "b"])
+
+
+def test_more_questions_than_a_batch(small_video):
+    many = [f"{question} {n}" for n in range(3) for question in QUESTIONS[:15]]
+    told = []
+    answers = small_video.ask(many, max_new_tokens=3, progress=lambda *step: told.append(step))
+    assert told == [("answer", 32, 45), ("answer", 45, 45)]
+    assert answers[40] == small_video.ask(many[40], max_new_tokens=3)
+
+
+def test_without_the_structured_answer_the_letter_begins_a_word(llm, small_video):
+    from sfllava_core import PromptParts
+
+    parts = PromptParts(structured_answer=False)
+    prompt = multiple_choice_prompt("Which?", ["a", "b"], parts=parts)
+    logits = small_video.next_token_logits([prompt])[0]
+    words = [llm.tokenizer.convert_tokens_to_ids(f"\N{LOWER ONE EIGHTH BLOCK}{letter}") for letter in "AB"]
+    expected = torch.softmax(logits[words], dim=0).tolist()
+    assert small_video.choose("Which?", ["a", "b"], parts=parts).scores == pytest.approx(expected, abs=1e-6)
+
+
 def test_progress_is_told(llm):
     told = []
     llm.watch(GRAND_PRIX, SMALL, chunk_frames=4, progress=lambda *step: told.append(step))
@@ -293,6 +328,14 @@ def test_a_sequence_over_the_maximum_is_refused_with_the_numbers(llm, golden_fra
         (lambda llm, v: v.ask("why?", max_new_tokens=0), ValueError, "at least 1"),
         (lambda llm, v: v.ask(["a", "b"], on_text=print), ValueError, "streams one answer"),
         (lambda llm, v: v.choose("why?", []), PromptError, "0 options"),
+        (lambda llm, v: v.generate(["no place for the video"]), PromptError, "exactly 1"),
+        (lambda llm, v: v.generate(["two <image> <image>"]), PromptError, "exactly 1"),
+        (lambda llm, v: v.generate(["nothing after <image>"]), PromptError, "nothing follows"),
+        (lambda llm, v: llm.watch(torch.zeros(0, 24, 24, 64)), ValueError, "at least 1 frame"),
+        (lambda llm, v: llm.watch(np.zeros((4, 24, 24, 64))), ValueError, "floating torch tensor"),
+        (lambda llm, v: llm.watch(GRAND_PRIX, "nonsense"), SpecError, "not understood"),
+        (lambda llm, v: llm.watch(GRAND_PRIX, resize="bogus"), ValueError, "choose one of"),
+        (lambda llm, v: llm.watch(GRAND_PRIX, chunk_frames=0), ValueError, "at least 1 frame"),
         (lambda llm, v: v.choose(["a", "b"], [["x", "y"]]), ValueError, "one list for each"),
         (lambda llm, v: v.choose("a", ["x", "y"], by="luck"), ValueError, "'likelihood' or 'generation'"),
     ],

@@ -54,6 +54,18 @@ def test_it_loads_watches_and_answers_the_same_both_ways(family, golden_frames):
     assert shared == pytest.approx(plain, abs=1e-5)
 
 
+def test_a_sliding_window_is_not_shared_across(tmp_path, golden_frames):
+    """Mistral with a window shorter than the video: sharing would drop the prefix, so the plain way is taken."""
+    torch.manual_seed(0)
+    windowed = MistralConfig(**SMALL_TEXT, num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=256)
+    config = LlavaNextConfig(vision_config=VISION, text_config=windowed, image_token_index=2000)
+    model = LlavaNextForConditionalGeneration(config)
+    video = VideoLLM(model, AutoTokenizer.from_pretrained(TINY)).watch(golden_frames)
+    logits = [video.next_token_logits(["a <image> b"], share_prefix=share) for share in (True, False)]
+    torch.testing.assert_close(*logits, atol=0, rtol=0)
+    assert video.prefix_bytes == 0
+
+
 def test_dynamic_rope_keeps_the_checkpoints_own_base(family):
     _, folder = family
     plain, scaled = (VideoLLM.from_pretrained(folder, device="cpu", rope_scaling=f) for f in (1.0, 2.0))

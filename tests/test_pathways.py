@@ -1,11 +1,13 @@
 """Specs as values, and the visual tokens that they make."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDENS
+from conftest import GOLDENS, ROOT
 
 from sfllava_core import (
     ImageGrid,
@@ -138,6 +140,20 @@ def test_token_frames_say_where_a_token_comes_from():
     torch.testing.assert_close(spec.visual_tokens(features)[:, 0], spec.token_frames(20, (12, 12)).float())
 
 
+def test_numpy_integers_are_whole_numbers_too():
+    spec = SlowFast(np.int64(50), Pathway(np.int32(10), Pool("max", [1, np.int64(2)])))
+    assert spec == SlowFast() and hash(spec) == hash(SlowFast()) and parse_spec(spec.to_json()) == spec
+    assert slow_frame_indices(np.int64(50), np.int64(10)) == slow_frame_indices(T=50, n=10)
+
+
+def test_parse_spec_is_at_home_in_pathways_too():
+    from sfllava_core import pathways
+
+    assert pathways.parse_spec is parse_spec
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        pathways.nonsense  # noqa: B018
+
+
 def test_slow_comes_before_fast_without_separators():
     features = torch.randn(10, 8, 8, 3)
     both = SlowFast(10, Pathway(5), Pathway(None, Pool.to(2, 2))).visual_tokens(features)
@@ -155,6 +171,10 @@ def test_pooling_keeps_dtype():
     ("make", "message"),
     [
         (lambda: SlowFast(0), "at least 1"),
+        (lambda: slow_frame_indices(0, 3), "T, the number of sampled frames=0"),
+        (lambda: SlowFast().token_count(0), "num_frames=0"),
+        (lambda: slow_only(12).token_count(-5), "num_frames=-5"),
+        (lambda: parse_spec("slowfast-slow_10frms_concat-fast_30x30"), "does not fit a grid of 24 x 24"),
         (lambda: SlowFast(slow=Pathway(0)), "at least 1"),
         (lambda: SlowFast(slow=None, fast=None), "both None"),
         (lambda: Pool.to(0, 0), "whole number"),
@@ -179,6 +199,32 @@ def test_pooling_keeps_dtype():
 def test_bad_specs_are_refused_with_the_reason(make, message):
     with pytest.raises(SpecError, match=message):
         make()
+
+
+WRONG_TYPES = {
+    "SlowFast(50.5)": "num_frames=50.5",
+    "SlowFast('50')": "num_frames='50'",
+    "SlowFast(True)": "num_frames=True",
+    "Pathway(2.5)": "2.5: give a whole number",
+    "Pool.to(4.0, 4.0)": "4.0: give a whole number",
+    """parse_spec('{"method": "ImageGrid", "rows": 1.5}')""": "rows=1.5",
+    "multiple_choice_prompt('which?', 'ab')": "give a list of texts",
+    "multiple_choice_prompt('which?', ['a', 5])": "option B 5 is a int",
+    "open_ended_prompt(None)": "question None is a NoneType",
+}
+
+
+def test_wrong_types_are_refused_without_a_type_checker_too():
+    """As users run it: the tests' own checker would be first to complain, so this runs in a process without it."""
+    lines = ["from sfllava_core import *"]
+    for call in WRONG_TYPES:
+        lines += ["try:", f"    {call}", "    print('accepted')", "except ValueError as error:", "    print(error)"]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for (call, message), line in zip(WRONG_TYPES.items(), done.stdout.splitlines(), strict=True):
+        assert message in line, f"{call}: {line}"
 
 
 def test_image_grid_lays_frames_out_in_reading_order():

@@ -63,7 +63,11 @@ def test_parts_can_be_left_out_one_by_one(style, part, in_open, in_choice):
     ):
         assert words in whole and words not in less
         assert less.count("<image>") == 1 and "Question: Why?" in less
-        assert "  " not in less and len(whole) - len(less) <= len(words) + len("Only give the best option. ")
+        assert (
+            "  " not in less
+            and "\n \n" not in less
+            and len(whole) - len(less) <= len(words) + len("Only give the best option. \n \n")
+        )
         assert all(kept in less for kept in (in_open, in_choice, INPUT_DATA) if kept in whole and kept != words)
 
 
@@ -79,6 +83,7 @@ def test_options_are_lettered_to_z():
         (lambda: multiple_choice_prompt("which?", ["a", "the <image> tag"]), "option B"),
         (lambda: multiple_choice_prompt("which <image>?", ["a"]), "the question"),
         (lambda: multiple_choice_prompt("which?", []), "0 options"),
+        (lambda: open_ended_prompt("\ud800"), "broken character"),
         (lambda: multiple_choice_prompt("which?", ["x"] * 27), "27 options"),
         (lambda: open_ended_prompt("why?", "alpaca"), "choose one of vicuna"),
     ],
