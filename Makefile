@@ -12,7 +12,7 @@ MODEL ?= random-small
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab bench doctor lint lock clean
+.PHONY: run test lab bench reproduce doctor lint lock clean
 
 run: $(STAMP)
 	$(BIN)/python -m sfllava_core run
@@ -25,6 +25,12 @@ lab: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m sfllava_core bench --model $(MODEL)
+
+# make reproduce RUN=table2_7b BENCHMARK=egoschema MODEL=... ANNOTATIONS=... VIDEOS=... (data/paper/README.md)
+reproduce: $(STAMP)
+	$(BIN)/python -m sfllava_core.bench run --run "$(RUN)" $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
+		$(if $(filter-out random-small,$(MODEL)),--model "$(MODEL)") \
+		$(if $(ANNOTATIONS),--annotations "$(ANNOTATIONS)") $(if $(VIDEOS),--videos "$(VIDEOS)") $(ARGS)
 
 doctor: $(STAMP)
 	$(BIN)/python -m sfllava_core doctor

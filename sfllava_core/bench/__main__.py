@@ -1,0 +1,96 @@
+"""The benchmarks from the terminal.
+
+python -m sfllava_core.bench list                            the runs that make the paper's tables
+python -m sfllava_core.bench check --run table2_7b ...       preflight alone: what is missing
+python -m sfllava_core.bench run --run table2_7b ...         one run, or several: a sweep with one table
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sfllava_core.bench.chat import Judge
+from sfllava_core.bench.plans import Plan, make_plan
+from sfllava_core.bench.preflight import check_videos
+from sfllava_core.bench.published import load_paper
+from sfllava_core.bench.reproduce import FAILS, reproduce
+from sfllava_core.bench.runs import PROFILES, load_runs
+from sfllava_core.bench.settings import CHOOSING
+from sfllava_core.bench.sweeps import sweep
+from sfllava_core.bench.videos import VideoFolder
+from sfllava_core.bench.wording import OWN, load_wording
+from sfllava_core.headless import table as text_table
+
+PLANNED = ("profile", "model", "annotations", "videos", "max_videos", "max_new_tokens", "by")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser("python -m sfllava_core.bench", description="Reproduce the paper's tables.")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the runs that make the paper's tables")
+    for name, text in (("check", "are all videos there?"), ("run", "make one run, or a sweep of several")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--run", nargs="+", required=True, help="such as table2_7b")
+        command.add_argument("--benchmark", help="such as egoschema, where a run is of several")
+        command.add_argument("--profile", choices=PROFILES, default="full")
+        command.add_argument("--model", help="a checkpoint's folder or hub id, in place of the run's own")
+        command.add_argument("--annotations", type=Path, help="folder of the annotation files")
+        command.add_argument("--videos", type=Path, help="folder of the videos")
+        command.add_argument("--max-videos", type=int)
+        command.add_argument("--max-new-tokens", type=int, default=128)
+        command.add_argument("--by", choices=CHOOSING, default="generation", help="how choices are made")
+    command.add_argument("--out", type=Path, default=Path("runs"))
+    command.add_argument("--allow-missing", action="store_true", help="run without the videos that are missing")
+    command.add_argument("--retry-failed", action="store_true")
+    command.add_argument(
+        "--one-by-one", type=int, default=0, help="videos to ask again with nothing shared, to compare"
+    )
+    command.add_argument("--judge", help="model name, such as gpt-3.5-turbo-0125; without it no judge is asked")
+    command.add_argument("--judge-url", help="an OpenAI-compatible endpoint; the key comes from OPENAI_API_KEY")
+    command.add_argument("--wording", type=Path, help="file with the judge's wording, in place of our own")
+    return top
+
+
+def plans_of(asked: argparse.Namespace) -> list[Plan]:
+    """A plan for each run named, and for each benchmark of it where none is named."""
+    runs, plans = load_runs(load_paper()), []
+    for name in asked.run:
+        benchmarks = [run.benchmark for run in runs if name in (run.name, run.id)] or [None]
+        for benchmark in [asked.benchmark] if asked.benchmark else benchmarks:
+            plans.append(
+                make_plan(name, benchmark, runs=runs, **{option: getattr(asked, option) for option in PLANNED})
+            )
+    return plans
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 where all went well, 1 where something is missing."""
+    asked = parser().parse_args(arguments)
+    if asked.command == "list":
+        for run in load_runs(load_paper()):
+            paper = ", ".join(f"{name} {value:g}" for name, value in run.published.items())
+            print(f"{run.name:<32} {run.benchmark:<12} {run.pathways!s:<42} paper: {paper}")
+        return 0
+    try:
+        plans = plans_of(asked)
+        if asked.command == "check":
+            found = [check_videos(plan.questions(), VideoFolder(plan.videos)) for plan in plans]
+            print(*(f"{plan.id}: {one}" for plan, one in zip(plans, found)), sep="\n")
+            return int(any(one.videos for one in found))
+        wording = load_wording(asked.wording) if asked.wording else OWN
+        judge = Judge(asked.judge, asked.judge_url, wording=wording) if asked.judge else None
+        options = {name: getattr(asked, name) for name in ("allow_missing", "retry_failed", "one_by_one")}
+        if len(plans) == 1:
+            rows = reproduce(plans[0], asked.out, judge=judge, **options)["table"]
+        else:
+            rows = sweep(plans, asked.out, judge=judge, **options)
+    except (*FAILS, LookupError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(text_table({"table": rows}))
+    return int(any("value" not in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

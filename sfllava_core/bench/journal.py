@@ -1,0 +1,161 @@
+"""A file of JSON lines that survives anything: written line by line to the disk, mended when it is opened again.
+
+The first line says what the file is of (its settings and their fingerprint). Every further line is one record. A
+record is on the disk before `append` returns, so a process that is killed loses nothing it has reported; a line that it
+was still writing is cut off at the next opening.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sfllava_core.bench.records import fingerprint
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock, so do not start the same run twice at once there
+    fcntl = None
+
+SCHEMA = 1
+BEGINNING = b'{"journal": '
+Record = dict[str, Any]
+
+
+class JournalError(RuntimeError):
+    """A file that must not be written on: other settings, another process at it, or damage that is no torn line."""
+
+
+class Journal:
+    """Records of one piece of work, kept in a file. Use it with `with`; it is locked meanwhile.
+
+    Attributes: path, settings, fingerprint (of kind and settings), records (those already there, then those appended),
+    repaired (bytes of a torn last line that were cut off).
+    """
+
+    def __init__(self, path: str | Path, kind: str, settings: Record):
+        """Open, or begin, the file.
+
+        Args:
+            path: its folder is made if need be.
+            kind: what the records are ("answers", "judgements").
+            settings: JSON-able; all that can change a record. The file is refused if it was begun with others.
+
+        Raises:
+            JournalError: it belongs to other settings, is in use, or is damaged.
+        """
+        self.path, self.kind, self.settings = Path(path), kind, settings
+        self.fingerprint = journal_fingerprint(kind, settings)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = open(self.path, "ab")
+        try:
+            lock(self.file, self.path)
+            header, self.records, sound = read_lines(self.path)
+            self.repaired = self.path.stat().st_size - sound
+            if self.repaired:
+                self.file.truncate(sound)
+            if header is None:
+                self._write({"journal": kind, "schema": SCHEMA, "fingerprint": self.fingerprint, "settings": settings})
+                sync_folder(self.path.parent)
+            else:
+                self._check(header)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def append(self, *records: Record) -> None:
+        """Write records, each as one line, and wait until they are on the disk."""
+        self._write(*records)
+        self.records += records
+
+    def _write(self, *lines: Record) -> None:
+        text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+        self.file.write(text.encode())
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def _check(self, header: Record) -> None:
+        """Refuse a file of other work, and say what differs."""
+        if header.get("schema") != SCHEMA or header.get("journal") != self.kind:
+            what = f"{header.get('journal')!r}, schema {header.get('schema')!r}"
+            raise JournalError(f"{self.path}: it holds {what}, not {self.kind!r}, schema {SCHEMA}: take another file")
+        if header.get("fingerprint") != self.fingerprint:
+            theirs = header.get("settings", {})
+            names = [n for n in sorted({*theirs, *self.settings}) if theirs.get(n) != self.settings.get(n)]
+            other = "; ".join(f"{n}: {shown(theirs.get(n))} there, {shown(self.settings.get(n))} now" for n in names)
+            raise JournalError(f"{self.path}: it was begun with other settings ({other}): take another file or folder")
+
+
+def journal_fingerprint(kind: str, settings: Record) -> str:
+    """Stands for a file's kind and settings; it is in its first line."""
+    return fingerprint({"schema": SCHEMA, "kind": kind, "settings": settings})
+
+
+def answers_fingerprint(settings: Record) -> str:
+    """The fingerprint of a run's answers with these settings."""
+    return journal_fingerprint("answers", settings)
+
+
+def read_journal(path: str | Path) -> tuple[Record, list[Record]]:
+    """Header and records of a file, without touching it; a torn last line is left out.
+
+    Raises:
+        JournalError: there is none, or it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise JournalError(f"{path}: there is no such file")
+    header, records, _ = read_lines(path)
+    if header is None:
+        raise JournalError(f"{path}: it is empty")
+    return header, records
+
+
+def read_lines(path: Path) -> tuple[Record | None, list[Record], int]:
+    """(header or None, records, bytes that are sound); a last line without its end is not sound."""
+    raw = path.read_bytes()
+    sound = raw.rfind(b"\n") + 1
+    if raw[: len(BEGINNING)] != BEGINNING[: len(raw)]:
+        raise JournalError(f"{path}: its first line does not say what it is; it was not written by this kit")
+    lines = []
+    for number, line in enumerate(raw[:sound].split(b"\n")[:-1], start=1):
+        try:
+            lines.append(json.loads(line))
+            if not isinstance(lines[-1], dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise JournalError(
+                f"{path} line {number}: {error}: it is no torn last line, so it is not mended; look at it by hand"
+            ) from None
+    return (lines[0] if lines else None), lines[1:], sound
+
+
+def lock(file, path: Path) -> None:
+    """One writer at a time; the lock goes with the process, however it ends."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JournalError(f"{path}: another process is writing to it; wait for it, or end it") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the file's name itself on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def shown(value: object) -> str:
+    """A setting's value, short."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,213 @@
+"""From a plan to its report: preflight, model, answers, judgements, numbers. What is done already is not done again."""
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sfllava_core.bench.annotations import AnnotationError
+from sfllava_core.bench.books import Outcome, read_outcome
+from sfllava_core.bench.chat import Chat, Judge, JudgeError
+from sfllava_core.bench.journal import JournalError, answers_fingerprint, read_journal
+from sfllava_core.bench.judge import Judgements, judge_answers, judgements_file, settings_of
+from sfllava_core.bench.plans import Plan
+from sfllava_core.bench.preflight import PreflightError, check_memory, check_videos
+from sfllava_core.bench.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
+from sfllava_core.bench.report import write_report
+from sfllava_core.bench.results import ResultsError, make_results, read_results, write_results
+from sfllava_core.bench.runner import run_benchmark
+from sfllava_core.bench.timing import compare_ways
+from sfllava_core.bench.videos import VideoFolder
+from sfllava_core.checkpoints import ModelError
+from sfllava_core.frames import DEFAULT_TIMEOUT_S, VideoError
+
+FAILS = (AnnotationError, PreflightError, JudgeError, JournalError, ModelError, VideoError, OSError)
+
+
+def reproduce(
+    plan: Plan,
+    out: str | Path = "runs",
+    *,
+    judge: Judge | None = None,
+    load: Callable[[str], object] | None = None,
+    allow_missing: bool = False,
+    retry_failed: bool = False,
+    one_by_one: int = 0,
+    follow_links: bool = False,
+    say: Callable[[str], None] = print,
+    progress: bool = True,
+    timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    **running: object,
+) -> dict:
+    """Run a plan to the end, or go on with it, or find it done.
+
+    Writes out/<plan.id>/: answers.jsonl, judgements-....jsonl, results.json, report.html.
+
+    Args:
+        judge: for open-ended questions and VCGBench; without one only exact and token match are given for those.
+        load: makes the model of its name; the default is `VideoLLM.from_pretrained`.
+        allow_missing: run although videos are missing; their questions count as failed in every number.
+        retry_failed: ask again what failed at an earlier start.
+        one_by_one: for this many videos, ask again one question at a time with nothing shared, and report both times.
+        timeout_s: for decoding one video.  running: batch, workers, ahead of `run_benchmark`.
+
+    Returns:
+        The content of results.json; `results["skipped"]` is True where all of it was done before.
+
+    Raises:
+        PreflightError: something is missing; nothing was begun.
+    """
+    folder, questions = Path(out) / plan.id, plan.questions()
+    needs_judge = judge is not None and any(question.task != MULTIPLE_CHOICE for question in questions)
+    judge = judge if needs_judge else None
+    asked_for = fingerprints(plan, questions, judge, one_by_one)
+    done = finished(folder / "results.json", asked_for, retry_failed)
+    if done == "all":
+        results = read_results(folder / "results.json")
+        say(f"{plan.id}: done already, {results['books']['text']}")
+        return {**results, "skipped": True}
+
+    videos = VideoFolder(plan.videos, follow_links=follow_links)
+    if done == "answers":  # only the judge has work left: no model is loaded
+        outcome, earlier = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")
+        return score(
+            plan, questions, outcome, folder, judge, videos, asked_for, earlier.get("one_by_one"), say, progress
+        )
+    preflight(plan, questions, videos, judge, allow_missing, folder, say)
+    llm = (load or load_model)(plan.model)
+    adopt(folder, answers_fingerprint(plan.settings.record(questions, llm)), say)
+    running = {"retry_failed": retry_failed, "progress": progress, "timeout_s": timeout_s, **running}
+    outcome = run_benchmark(llm, questions, videos, folder / "answers.jsonl", plan.settings, **running)
+    say(f"{plan.id}: {outcome.books(questions)}")
+    ways = None
+    if one_by_one:
+        alone = ask_one_by_one(llm, questions, videos, folder, plan, one_by_one, running)
+        ways = compare_ways(outcome, alone)
+        say(f"{plan.id}: {ways['text']}")
+    return score(plan, questions, outcome, folder, judge, videos, asked_for, ways, say, progress, timeout_s)
+
+
+def score(
+    plan: Plan,
+    questions: list[Question],
+    outcome: Outcome,
+    folder: Path,
+    judge: Judge | None,
+    videos: VideoFolder | None,
+    asked_for: dict[str, str] | None = None,
+    ways: dict | None = None,
+    say: Callable[[str], None] = print,
+    progress: bool = True,
+    timeout_s: float | None = DEFAULT_TIMEOUT_S,
+) -> dict:
+    """Judge, add up, and write results.json and report.html. No model and no GPU is needed."""
+    judgements: Judgements | None = None
+    if judge is not None:
+        path = judgements_file(folder, settings_of(questions, judge))
+        judgements = judge_answers(questions, outcome, judge, path, progress=progress)
+        say(f"{plan.id}: judge: {judgements.books}{'; ' + judgements.stopped if judgements.stopped else ''}")
+    results = make_results(
+        questions, outcome, judgements, run=plan.id, published=plan.published, note=plan.note, plan=asked_for
+    )
+    if ways is not None:
+        results["one_by_one"] = ways
+    shown = {"judgements": judgements, "videos": videos, "timeout_s": timeout_s}
+    write_report(results, questions, outcome, folder / "report.html", **shown)
+    write_results(results, folder / "results.json")
+    say(f"{plan.id}: report: {folder / 'report.html'}")
+    return {**results, "skipped": False}
+
+
+def rescore(plan: Plan, out: str | Path = "runs", judge: Judge | None = None, **more: object) -> dict:
+    """Score a run's answers again, by another judge or wording say; neither model nor GPU is needed.
+
+    Raises:
+        JournalError: the plan has not been run.  BooksError: its answers are of other questions.
+    """
+    folder, questions = Path(out) / plan.id, plan.questions()
+    outcome = read_outcome(folder / "answers.jsonl")
+    videos = None
+    with contextlib.suppress(VideoError):
+        videos = VideoFolder(plan.videos)
+    return score(plan, questions, outcome, folder, judge, videos, **more)
+
+
+def preflight(
+    plan: Plan,
+    questions: list[Question],
+    videos: VideoFolder,
+    judge: Judge | None,
+    allow_missing: bool,
+    folder: Path,
+    say: Callable,
+) -> None:
+    """Videos, memory, judge; stops if something is missing. What an earlier start has watched is not opened again."""
+    watched: set[str] = set()
+    with contextlib.suppress(JournalError):
+        watched = {record["watched"] for record in read_outcome(folder / "answers.jsonl").watched}
+    found = check_videos(questions, videos, watched=frozenset(watched))
+    obstacles, notes = check_memory(plan.model, plan.settings.pathways)
+    if judge is not None:
+        try:
+            with Chat(replace(judge, tries=min(judge.tries, 3))) as chat:
+                notes.append(f"the judge answers as {chat.ping()!r}")
+        except JudgeError as error:
+            obstacles.append(str(error))
+    found = replace(found, obstacles=obstacles, notes=[*found.notes, *notes])
+    found.require(allow_missing)
+    say(str(found))
+
+
+def adopt(folder: Path, wanted: str, say: Callable[[str], None]) -> None:
+    """Take over the answers, and judgements, of another run beside this one that asked the very same.
+
+    The paper's default is a row of tables 1, 5, 6 and 7: it is run once.
+    """
+    if (folder / "answers.jsonl").exists():
+        return
+    for path in sorted(folder.parent.glob("*/answers.jsonl")):
+        with contextlib.suppress(JournalError):
+            if read_journal(path)[0]["fingerprint"] == wanted:
+                folder.mkdir(parents=True, exist_ok=True)
+                for file in (*path.parent.glob("judgements-*.jsonl"), path):
+                    shutil.copy2(file, folder / f"{file.name}.new")
+                    (folder / f"{file.name}.new").replace(folder / file.name)
+                say(f"{folder.name}: takes over the answers of {path.parent.name}, which asked the same")
+                return
+
+
+def ask_one_by_one(llm, questions, videos, folder: Path, plan: Plan, number: int, running: dict) -> Outcome:
+    """The released way on the first videos, into a file of its own."""
+    names = set(list(dict.fromkeys(question.video for question in questions))[:number])
+    some = [question for question in questions if question.video in names]
+    settings = replace(plan.settings, share="nothing")
+    return run_benchmark(llm, some, videos, folder / "one_by_one.jsonl", settings, **running)
+
+
+def fingerprints(plan: Plan, questions: list[Question], judge: Judge | None, one_by_one: int) -> dict[str, str]:
+    """Stand for what was asked for: its answers, and all of it. The same again is skipped."""
+    answers = {**plan.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
+    judged = None if judge is None else settings_of(questions, judge)
+    return {"answers": fingerprint(answers), "all": fingerprint({**answers, "judge": judged})}
+
+
+def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
+    """What an earlier start has finished of the same plan: "all", "answers" or "" for nothing."""
+    try:
+        results = read_results(path)
+    except ResultsError:
+        return ""
+    books, judge = results["books"], results["judge"]
+    again = retry_failed and books["failed"]
+    if books["pending"] or again or results["plan"].get("answers") != asked_for["answers"]:
+        return ""
+    left = judge is not None and (judge["books"]["pending"] or judge["failures"])
+    return "answers" if left or results["plan"]["all"] != asked_for["all"] else "all"
+
+
+def load_model(name: str) -> object:
+    """The model of a plan."""
+    from sfllava_core.model import VideoLLM
+
+    return VideoLLM.from_pretrained(name)

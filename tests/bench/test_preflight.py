@@ -1,0 +1,111 @@
+"""Before a run: what is missing is listed and stops it, in bounded time, whatever the files are."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from sfllava_core import SlowFast, parse_spec
+from sfllava_core.bench.annotations import load_annotations
+from sfllava_core.bench.opening import check_files
+from sfllava_core.bench.preflight import PreflightError, check_memory, check_videos
+from sfllava_core.bench.runner import run_benchmark
+from sfllava_core.bench.settings import RunSettings
+from sfllava_core.bench.videos import VideoFolder
+
+BENCHMARKS = ("msvd", "msrvtt", "tgif", "activitynet", "nextqa", "egoschema", "intentqa")
+
+
+def all_questions(excerpts):
+    return [
+        replace(question, benchmark="pocketbench", key=f"{name}/{question.key}")
+        for name in BENCHMARKS
+        for question in load_annotations(name, excerpts / "annotations")
+    ]
+
+
+@pytest.fixture
+def damaged(excerpts, tmp_path):
+    """The excerpts' videos: one gone, four broken in different ways, the others oddly named as they are."""
+    root = tmp_path / "videos"
+    shutil.copytree(excerpts / "videos", root)
+    (root / "intentqa/9100000001.mp4").unlink()
+    (root / "msvd/pL-9Shapes02_12_20.mp4").write_bytes(b"")
+    (root / "msrvtt/video9001.mp4").write_text("404: not found")
+    whole = root / "nextqa/1164/9000000001.mp4"
+    whole.write_bytes(whole.read_bytes()[:900])
+    shutil.rmtree(root / "egoschema/5ha9e500-0000-4000-8000-000000000002")
+    return root
+
+
+def test_whole_folders_pass(excerpts):
+    preflight = check_videos(all_questions(excerpts), VideoFolder(excerpts / "videos"))
+    assert (preflight.videos, preflight.lost) == ({}, 0)
+    assert preflight.require() is preflight
+    assert "13 of 13 videos can be used, for 35 of 35 questions" in str(preflight)
+
+
+def test_missing_and_broken_videos_are_listed_and_stop_the_run(excerpts, damaged, llm, tmp_path):
+    questions, videos = all_questions(excerpts), VideoFolder(damaged)
+    preflight = check_videos(questions, videos)
+    assert preflight.videos.keys() == {
+        "9100000001", "pL-9Shapes02_12_20", "video9001", "9000000001", "5ha9e500-0000-4000-8000-000000000002",
+    }  # fmt: skip
+    assert "no video of this name" in preflight.videos["9100000001"]
+    assert "empty" in preflight.videos["pL-9Shapes02_12_20"]
+    assert preflight.lost == 3 + 3 + 3 + 3 + 1
+    with pytest.raises(PreflightError, match=r"8 of 13 videos can be used, for 22 of 35 questions(.|\n)*allow_missing"):
+        preflight.require()
+    assert preflight.require(allow_missing=True).lost == 13
+
+    settings = RunSettings(parse_spec("frames4_slow2-to2x2_fastall-to1x1"), max_new_tokens=2)
+    some = [question for question in questions if question.key.startswith(("msvd", "nextqa", "intentqa"))]
+    outcome = run_benchmark(llm, some, videos, tmp_path / "a.jsonl", settings, timeout_s=60, progress=False)
+    assert str(outcome.books(some)) == "15 expected = 6 answered + 9 failed"
+    assert {q.video for q in some if q.key in outcome.failures} == {q.video for q in some} & preflight.videos.keys()
+
+
+def test_found_only_is_said(excerpts, damaged):
+    preflight = check_videos(all_questions(excerpts), VideoFolder(damaged), open_files=False)
+    assert preflight.videos.keys() == {"9100000001", "5ha9e500-0000-4000-8000-000000000002"}
+    assert "not opened" in str(preflight)
+
+
+def test_what_was_watched_already_is_not_opened_again(excerpts, damaged):
+    preflight = check_videos(all_questions(excerpts), VideoFolder(damaged), watched=frozenset({"video9001"}))
+    assert "video9001" not in preflight.videos
+    assert "10 files were opened" in str(preflight)
+
+
+def test_a_file_that_hangs_the_decoder_is_named_and_the_others_are_checked(excerpts, tmp_path):
+    hanging = tmp_path / "hanging"
+    hanging.mkdir()
+    os.mkfifo(hanging / "1.png")  # opening it waits for a writer that never comes
+    good = sorted((excerpts / "videos/msvd").iterdir())
+    causes = check_files([good[0], hanging, good[1]], workers=1, timeout_s=5)
+    assert causes == {hanging: "the decoder gave no answer within 5 s"}
+
+
+def test_a_file_that_crashes_the_decoder_is_named_and_the_others_are_checked(excerpts, tmp_path, monkeypatch):
+    """The crash is made: a module in the child's path ends the process when the file's name says so."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, PIL.Image as I\nopened = I.open\n"
+        "I.open = lambda f, *a: os.abort() if 'crash' in str(f) else opened(f, *a)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    frames = next((excerpts / "videos/egoschema").glob("*/1.png")).parent
+    shutil.copytree(frames, tmp_path / "crash")
+    assert check_files([frames, tmp_path / "crash", frames], workers=1) == {
+        tmp_path / "crash": "the decoder crashed on it"
+    }
+
+
+def test_memory_is_compared_before_anything_is_loaded(llm):
+    obstacles, notes = check_memory(llm.name, SlowFast(), free_bytes=10**9)
+    assert (obstacles, len(notes)) == ([], 1)
+    assert "3680 visual tokens" in notes[0]
+    obstacles, _ = check_memory(llm.name, SlowFast(), free_bytes=10**6)
+    assert "quantization" in obstacles[0]
+    obstacles, _ = check_memory(llm.name, parse_spec("frames50_fastall-none"), free_bytes=10**9)
+    assert "do not fit its 8192" in obstacles[0]

@@ -1,0 +1,121 @@
+"""The report: what it must say, and that no text of a model, a file or a server becomes markup."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+
+from sfllava_core import parse_spec
+from sfllava_core.bench.annotations import load_annotations
+from sfllava_core.bench.html import page, picture, table, tag
+from sfllava_core.bench.report import write_report
+from sfllava_core.bench.results import make_results
+from sfllava_core.bench.runner import run_benchmark
+from sfllava_core.bench.settings import RunSettings
+from sfllava_core.bench.videos import VideoFolder
+
+from .test_scores import choices, outcome_of
+
+EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">" \' &amp; </td></table></span> \u202eevil \x00\x1b[31m'
+MARKUP = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "b", "div", "span", "table", "caption",
+          "tr", "th", "td", "ol", "li", "img"}  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text as a browser would."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.open = set(), [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, name, attributes):
+        self.tags.add(name)
+        self.attributes += attributes
+        if name not in ("meta", "img"):
+            self.open.append(name)
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.texts)
+
+
+def read(path):
+    reader = Reader(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    assert reader.tags <= MARKUP
+    assert {name for name, _ in reader.attributes} <= {
+        "lang", "charset", "http-equiv", "content", "class", "src", "alt", "title", "type",
+    }  # fmt: skip
+    assert all(value.startswith("data:image/jpeg;base64,") for name, value in reader.attributes if name == "src")
+    return reader
+
+
+def seen(questions):
+    return [{"watched": video, "questions": 2, "frames": [0], "seconds": {"decode": 1.0, "answer": 1.0, "total": 2.0}}
+            for video in dict.fromkeys(q.video for q in questions)]  # fmt: skip
+
+
+def test_evil_texts_stay_texts(tmp_path):
+    questions = [
+        replace(
+            q, questions=(f"{EVIL}{n}?",), video=f"v{EVIL}", key=f"{q.key}{EVIL}", answer=EVIL,
+            options=(EVIL, *q.options[1:]), answer_index=0, group=EVIL if n % 2 else "CH",
+        )
+        for n, q in enumerate(choices(8))
+    ]  # fmt: skip
+    answers = {q.key: f"A) {EVIL}" if n < 3 else f"B) {EVIL}" if n < 6 else None for n, q in enumerate(questions)}
+    outcome = outcome_of(questions, answers, seen(questions), note=EVIL, **{EVIL: EVIL})
+    for record in outcome.failures.values():
+        record["error"] = EVIL
+    results = make_results(questions, outcome, run=EVIL, published={"accuracy": 64.2}, note=EVIL)
+    reader = read(write_report(results, questions, outcome, tmp_path / "r.html"))
+    assert "alert(1)" in reader.text
+    assert "\u202e" not in reader.text and "\x00" not in reader.text
+    assert "\\u202eevil \\u0000\\u001b[31m" in reader.text
+
+
+def test_it_says_what_a_reader_must_know(tmp_path):
+    questions = choices(9)
+    answers = {q.key: q.answer_letter if n % 2 else "A man" for n, q in enumerate(questions)} | {"q8": None}
+    outcome = outcome_of(questions, answers, seen(questions))
+    results = make_results(questions, outcome, run="table2_7b_nextqa", published={"accuracy": 64.2}, note="a doubt")
+    text = read(write_report(results, questions, outcome, tmp_path / "r.html")).text
+    wanted = (
+        "9 expected = 8 answered + 1 failed", "1 of 9 questions have no answer", "not the whole set: 9 of 4996",
+        "a doubt", "64.2", "accuracy_strict", "By type of question", "differ on 4 of 8 answers", "cut short",
+        "Some right answers", "Some wrong answers", "frames4_slow2-to2x2_fastall-to1x1", "sharing a video",
+        "frames not shown: no videos' folder was given", "Not the paper's metrics: accuracy_strict",
+    )  # fmt: skip
+    assert [said for said in wanted if said not in text] == []
+
+
+def test_examples_show_the_frames_that_the_model_saw(llm, excerpts, tmp_path):
+    questions = load_annotations("nextqa", excerpts / "annotations")
+    videos = VideoFolder(excerpts / "videos")
+    settings = RunSettings(parse_spec("frames6_slow2-to2x2"), max_new_tokens=3)
+    outcome = run_benchmark(llm, questions, videos, tmp_path / "a.jsonl", settings, timeout_s=None, progress=False)
+    results = make_results(questions, outcome)
+    reader = read(write_report(results, questions, outcome, tmp_path / "r.html", videos=videos))
+    frames = [value for name, value in reader.attributes if name == "alt"]
+    shown = reader.text.count(", video 9000000001") * [f"frame {n}" for n in outcome.watched[0]["frames"]]
+    shown += reader.text.count(", video 9000000002") * [f"frame {n}" for n in outcome.watched[1]["frames"]]
+    assert frames and sorted(frames) == sorted(shown)
+    outcome.watched[0]["frames"][0] += 1
+    changed = read(write_report(results, questions, outcome, tmp_path / "r.html", videos=videos))
+    assert "the file has changed since the run" in changed.text
+
+
+def test_tag_escapes_all_but_its_own_markup():
+    assert tag("p", "a < b", tag("b", "&"), title='"') == '<p title="&quot;">a &lt; b<b>&amp;</b></p>'
+    assert table([{"a": "<", "b": tag("b", 1)}]) == (
+        "<table><tr><th>a</th><th>b</th></tr><tr><td>&lt;</td><td><b>1</b></td></tr></table>"
+    )
+    assert "default-src 'none'" in page("t", "", "x")
+    assert picture(np.zeros((4, 8, 3), dtype=np.uint8), alt="<").startswith('<img src="data:image/jpeg;base64,')

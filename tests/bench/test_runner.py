@@ -1,0 +1,287 @@
+"""The runner: complete, resumable under SIGKILL, honest about failures, and the same answers shared or one by one."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sfllava_core import VideoLLM, fast_only, parse_spec
+from sfllava_core.bench.annotations import load_annotations
+from sfllava_core.bench.books import BooksError, read_outcome
+from sfllava_core.bench.journal import JournalError
+from sfllava_core.bench.records import Question
+from sfllava_core.bench.runner import run_benchmark
+from sfllava_core.bench.settings import RunSettings, model_fingerprint
+from sfllava_core.bench.videos import VideoFolder
+from sfllava_core.prompts import PromptParts
+
+SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
+SETTINGS = RunSettings(SPEC, max_new_tokens=6)
+
+
+def run(llm, questions, excerpts, path, settings=SETTINGS, **more):
+    more = {"timeout_s": None, "progress": False, **more}
+    return run_benchmark(llm, questions, VideoFolder(excerpts / "videos"), path, settings, **more)
+
+
+def load(name, excerpts):
+    return load_annotations(name, excerpts / "annotations")
+
+
+class Forgetful:
+    """A VideoLLM that counts what it is asked to watch, and fails where it is told to."""
+
+    def __init__(self, llm, fail=None):
+        self.llm, self.fail, self.watched = llm, fail, 0
+
+    def __getattr__(self, name):
+        return getattr(self.llm, name)
+
+    def watch(self, *args, **kwargs):
+        self.watched += 1
+        if self.fail is not None and self.watched == self.fail[0]:
+            raise self.fail[1]
+        return self.llm.watch(*args, **kwargs)
+
+
+@pytest.mark.parametrize("name", ["msvd", "tgif", "nextqa", "egoschema", "vcgbench"])
+def test_every_question_gets_its_record(name, llm, excerpts, tmp_path):
+    questions = load(name, excerpts)
+    outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl")
+    books = outcome.books(questions)
+    assert (books.expected, books.answered, books.failed, books.pending) == (len(questions), len(questions), 0, 0)
+    for question in questions:
+        record = outcome.answers[question.key]
+        assert len(record["answers"]) == len(question.questions) == len(record["new_tokens"])
+        assert record["pathways"] == str(SPEC)
+        assert record["model"] == model_fingerprint(llm.model)
+        assert all(tokens > 12 for tokens in record["prompt_tokens"])  # 2 * 4 + 4 visual tokens and the text
+    assert {record["watched"] for record in outcome.watched} == {q.video for q in questions}
+    assert all(len(record["frames"]) == 4 and record["visual_tokens"] == 12 for record in outcome.watched)
+
+
+def test_records_hold_what_the_model_itself_answers(llm, excerpts, tmp_path):
+    questions = load("nextqa", excerpts)
+    outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl", batch=2)
+    videos = VideoFolder(excerpts / "videos")
+    for question in questions:
+        video = llm.watch(videos.find(question.video), SPEC, timeout_s=None)
+        choice = video.choose(question.questions[0], list(question.options), by="generation", max_new_tokens=6)
+        assert outcome.answers[question.key]["answers"] == [choice.text]
+
+
+def test_by_likelihood_there_is_always_a_letter(llm, excerpts, tmp_path):
+    questions = load("intentqa", excerpts) + load("msvd", excerpts)[:2]
+    questions = [replace(question, benchmark="pocketbench") for question in questions]
+    outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl", replace(SETTINGS, by="likelihood"))
+    for question in questions:
+        record = outcome.answers[question.key]
+        assert ("letter" in record) == bool(question.options)
+        assert "letter" not in record or record["letter"] in "ABCDE"
+        assert "scores" not in record or sum(record["scores"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_second_start_does_nothing(llm, excerpts, tmp_path):
+    questions = load("msvd", excerpts)
+    run(llm, questions, excerpts, tmp_path / "a.jsonl")
+    before = (tmp_path / "a.jsonl").read_bytes()
+    counting = Forgetful(llm)
+    outcome = run(counting, questions[::-1], excerpts, tmp_path / "a.jsonl")
+    assert counting.watched == 0
+    assert outcome.books(questions).complete
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+
+
+def test_a_run_that_died_goes_on_with_the_rest_only(llm, excerpts, tmp_path):
+    questions = load("msvd", excerpts)
+    with pytest.raises(ZeroDivisionError):  # an error that is no question's fault stops the run
+        run(Forgetful(llm, fail=(2, ZeroDivisionError())), questions, excerpts, tmp_path / "a.jsonl", batch=2)
+    outcome = read_outcome(tmp_path / "a.jsonl")
+    assert outcome.books(questions).pending == 3
+    counting = Forgetful(llm)
+    assert run(counting, questions, excerpts, tmp_path / "a.jsonl").books(questions).answered == 6
+    assert counting.watched == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        RunSettings(fast_only(4, (2, 2)), max_new_tokens=6), replace(SETTINGS, max_new_tokens=7),
+        replace(SETTINGS, parts=PromptParts(input_data=False)), replace(SETTINGS, by="likelihood"),
+        replace(SETTINGS, share="nothing"), replace(SETTINGS, resize="torch"),
+    ],
+    ids=["spec", "tokens", "prompt", "choosing", "sharing", "resize"],
+)  # fmt: skip
+def test_other_settings_never_mix_into_a_file(other, llm, excerpts, tmp_path):
+    questions = load("egoschema", excerpts)
+    run(llm, questions, excerpts, tmp_path / "a.jsonl")
+    before = (tmp_path / "a.jsonl").read_bytes()
+    with pytest.raises(JournalError, match="other settings"):
+        run(llm, questions, excerpts, tmp_path / "a.jsonl", other)
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+
+
+def test_other_weights_or_questions_never_mix_either(llm, excerpts, tmp_path):
+    questions = load("egoschema", excerpts)
+    run(llm, questions, excerpts, tmp_path / "a.jsonl")
+    with pytest.raises(JournalError, match="expected: 2 there, 1 now"):
+        run(llm, questions[:1], excerpts, tmp_path / "a.jsonl")
+    changed = [replace(questions[0], answer="other"), questions[1]]
+    with pytest.raises(JournalError, match="questions"):
+        run(llm, changed, excerpts, tmp_path / "a.jsonl")
+    with pytest.raises(BooksError, match="other questions"):
+        read_outcome(tmp_path / "a.jsonl").books(changed)
+    other = VideoLLM.from_pretrained(llm.name, device="cpu")
+    assert model_fingerprint(other.model) == model_fingerprint(llm.model)
+    with torch.no_grad():
+        other.model.lm_head.weight[0, 0] += 1
+    with pytest.raises(JournalError, match="model"):
+        run(other, questions, excerpts, tmp_path / "a.jsonl")
+
+
+def test_shared_and_one_by_one_give_the_same_answers(llm, excerpts, tmp_path):
+    questions = load("nextqa", excerpts) + [replace(q, benchmark="nextqa") for q in load("vcgbench", excerpts)]
+    shared = run(llm, questions, excerpts, tmp_path / "shared.jsonl")
+    alone = run(llm, questions, excerpts, tmp_path / "alone.jsonl", replace(SETTINGS, share="nothing"))
+    assert {k: r["answers"] for k, r in shared.answers.items()} == {k: r["answers"] for k, r in alone.answers.items()}
+    assert len({r["answers"][0] for r in shared.answers.values()}) > 3
+    assert (len(shared.watched), len(alone.watched)) == (4, 12)
+    assert all(record["prefix_bytes"] > 0 for record in shared.watched)
+    assert all(record["prefix_bytes"] == 0 for record in alone.watched)  # nothing was shared
+
+
+@pytest.fixture
+def damaged(excerpts, tmp_path):
+    """The excerpts with one NExT-QA video gone and one broken."""
+    shutil.copytree(excerpts, tmp_path / "data")
+    (tmp_path / "data/videos/nextqa/1164/9000000001.mp4").unlink()
+    broken = tmp_path / "data/videos/nextqa/0003/9000000002.mov"
+    broken.write_bytes(broken.read_bytes()[:600])
+    return tmp_path / "data"
+
+
+def test_videos_that_fail_become_records_and_can_be_tried_again(llm, excerpts, damaged, tmp_path):
+    questions = load("nextqa", excerpts) + [replace(q, benchmark="nextqa") for q in load("intentqa", excerpts)]
+    outcome = run(llm, questions, damaged, tmp_path / "a.jsonl", timeout_s=60)
+    assert str(outcome.books(questions)) == "9 expected = 3 answered + 6 failed"
+    assert {r["video"]: r["stage"] for r in outcome.failures.values()} == {"9000000001": "video", "9000000002": "video"}
+    assert "no video of this name" in outcome.failures[questions[0].key]["error"]
+    again = run(llm, questions, damaged, tmp_path / "a.jsonl")
+    assert again.books(questions).failed == 6
+    mended = run(llm, questions, excerpts, tmp_path / "a.jsonl", retry_failed=True)
+    assert str(mended.books(questions)) == "9 expected = 9 answered + 0 failed"
+
+
+def test_one_bad_question_fails_alone(llm, excerpts, tmp_path):
+    questions = load("nextqa", excerpts)
+    questions[1] = replace(questions[1], questions=("what is <image> here?",))
+    questions[4] = replace(questions[4], questions=("what " * 9000,))
+    outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl")
+    assert outcome.failures.keys() == {questions[1].key, questions[4].key}
+    assert "<image>" in outcome.failures[questions[1].key]["error"]
+    assert "shorten the question" in outcome.failures[questions[4].key]["error"]
+    assert outcome.books(questions).answered == 4
+
+
+def test_a_video_that_does_not_fit_the_memory_fails_and_the_next_goes_on(llm, excerpts, tmp_path):
+    questions = load("msvd", excerpts)
+    full = Forgetful(llm, fail=(1, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")))
+    outcome = run(full, questions, excerpts, tmp_path / "a.jsonl")
+    assert str(outcome.books(questions)) == "6 expected = 3 answered + 3 failed"
+    assert "out of memory" in outcome.failures[questions[0].key]["error"]
+
+
+def test_a_context_that_is_too_long_fails_the_video(llm, excerpts, tmp_path):
+    questions = load("egoschema", excerpts)
+    settings = RunSettings(parse_spec("frames24_slowall-none"), max_new_tokens=2)
+    outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl", settings)
+    assert outcome.books(questions).failed == 1  # 24 frames give 13,824 tokens, the folder's 12 images give 6,912
+    assert "visual tokens" in next(iter(outcome.failures.values()))["error"]
+
+
+def many_questions(excerpts) -> list[Question]:
+    """210 questions about ten of the excerpts' videos, open-ended and multiple choice."""
+    videos = [question.video for name in ("msvd", "msrvtt", "nextqa", "egoschema", "activitynet")
+              for question in load(name, excerpts)]  # fmt: skip
+    things = ("shape", "colour", "edge", "ground", "size", "corner", "motion")
+    questions = []
+    for video in dict.fromkeys(videos):
+        for n in range(21):
+            text, key = f"what of the {things[n % 7]} number {n}?", f"{video}/{n}"
+            options = ("left", "right", "up", "down", "nowhere") if n % 2 else ()
+            questions.append(Question("pocketbench", key, video, (text,), "left", "multiple_choice" if options else
+                                      "open_ended", options, 0 if options else None))  # fmt: skip
+    return questions
+
+
+def live(tiny, excerpts, path, speed):
+    """A life of a run, in a process of its own: load the model, go on with the file."""
+    torch.set_num_threads(1)
+    llm = VideoLLM.from_pretrained(tiny, device="cpu")
+    slow = Slowed(llm, speed)
+    run(slow, many_questions(excerpts), excerpts, path, batch=5, workers=1, ahead=2)
+
+
+class Slowed(Forgetful):
+    """A VideoLLM that takes its time to watch, so that a kill can hit anywhere."""
+
+    def __init__(self, llm, seconds):
+        super().__init__(llm)
+        self.seconds = seconds
+
+    def watch(self, *args, **kwargs):
+        time.sleep(self.seconds)
+        return super().watch(*args, **kwargs)
+
+
+def finish(context, tiny, excerpts, path):
+    """A life that is let live to its end."""
+    child = context.Process(target=live, args=(tiny, excerpts, path, 0))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_sigkill_at_ten_random_moments_loses_and_repeats_nothing(llm, excerpts, tmp_path):
+    """A real process is killed at ten random moments of its run and started again each time, and ends with the answers
+    of one that was never killed. The moments: a random delay after the file has grown to a random size, or while the
+    model is being loaded; so a kill falls into loading, watching, answering and writing alike."""
+    questions, rng = many_questions(excerpts), random.Random(11)
+    context = multiprocessing.get_context("forkserver")  # a clean process with torch imported, forked for each life
+    context.set_forkserver_preload(["sfllava_core.model", "sfllava_core.bench.runner"])
+    path, whole = tmp_path / "killed.jsonl", tmp_path / "whole.jsonl"
+    finish(context, llm.name, excerpts, whole)
+    size = whole.stat().st_size
+    for kill in range(10):
+        child = context.Process(target=live, args=(llm.name, excerpts, path, 0.1))
+        child.start()
+        until = size * (kill + rng.random()) / 14
+        while child.is_alive() and (path.stat().st_size if path.exists() else 0) <= until:
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.03)
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+    killed_midway = read_outcome(path).books(questions)
+    assert 0 < killed_midway.answered < len(questions)
+    finish(context, llm.name, excerpts, path)
+
+    outcome = read_outcome(path)
+    assert str(outcome.books(questions)) == "210 expected = 210 answered + 0 failed"
+    written = [json.loads(line) for line in path.read_text().splitlines()]
+    keys = [line["key"] for line in written if "key" in line]
+    assert sorted(keys) == sorted(question.key for question in questions)  # each once: nothing lost, nothing repeated
+    assert len([line for line in written if "session" in line]) >= 5
+
+    def bare(records):
+        return {key: {n: v for n, v in record.items() if n != "seconds"} for key, record in records.items()}
+
+    assert bare(outcome.answers) == bare(read_outcome(whole).answers)
+    assert len({tuple(record["answers"]) for record in outcome.answers.values()}) > 10

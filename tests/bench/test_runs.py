@@ -1,0 +1,131 @@
+"""The paper's tables and the runs that make them, as data."""
+
+from pathlib import Path
+
+import pytest
+
+from sfllava_core import ImageGrid, SlowFast, parse_spec
+from sfllava_core.bench.plans import PlanError, make_plan, toy_questions
+from sfllava_core.bench.published import PublishedError, load_paper, published_values
+from sfllava_core.bench.records import Question
+from sfllava_core.bench.runs import RunError, find_run, load_runs, scaled_spec
+
+TINY = str(Path(__file__).parents[2] / "data" / "tiny")
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return load_paper()
+
+
+@pytest.fixture(scope="module")
+def runs(paper):
+    return load_runs(paper)
+
+
+@pytest.mark.parametrize(
+    ("where", "values"),
+    [
+        (("table1_open_ended", "7b", "SF-LLaVA", "msvd"), {"accuracy": 79.1, "score": 4.1}),
+        (("table1_open_ended", "34b", "SF-LLaVA", "activitynet"), {"accuracy": 59.2, "score": 3.5}),
+        (("table1_open_ended", "7b", "DeepStack-L", "tgif"), {}),
+        (("table2_multiple_choice", "7b", "SF-LLaVA", "egoschema"), {"accuracy": 47.2}),
+        (("table4_fast_only", "7b", 225, "egoschema"), {"accuracy": 38.2}),
+        (("table5_slow_pooling", "7b", "10x24x24", "egoschema"), {"accuracy": 53.2}),
+        (("table5_slow_pooling", "34b", "10x24x24", "activitynet"), {}),
+        (("table6_fast_pooling", "34b", "50x1x1", "activitynet"), {"accuracy": 58.9, "score": 3.5}),
+        (("table7_prompts", "7b", "no_task_instruction", "egoschema"), {"accuracy": 43.0}),
+        (("slow_and_fast_text", "34b", "slow_only_12", "egoschema"), {"accuracy": 54.6}),
+        (("slow_and_fast_text", "7b", "slow8_fast50", "activitynet"), {"accuracy": 54.6}),
+    ],
+)  # fmt: skip
+def test_cells_of_the_papers_tables(paper, where, values):
+    assert published_values(paper, *where) == values
+
+
+def test_table_3_is_in_the_papers_order(paper):
+    assert published_values(paper, "table3_text_generation", "34b", "SF-LLaVA", "vcgbench") == {
+        "correctness": 3.48, "detail": 2.96, "context": 3.84, "temporal": 2.77, "consistency": 3.57, "mean": 3.32,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("where", [("table9", "7b", "x", "msvd"), ("table1_open_ended", "13b", "SF-LLaVA", "msvd"),
+                                   ("table5_slow_pooling", "7b", "10x24x24", "msvd")])  # fmt: skip
+def test_cells_that_are_not_there_are_said(paper, where):
+    with pytest.raises(PublishedError, match=where[0]):
+        published_values(paper, *where)
+
+
+def test_every_table_has_its_runs(runs):
+    tables = {(run.table[:6], run.size) for run in runs if run.table.startswith("table")}
+    assert tables == {(f"table{n}", size) for n in range(1, 8) for size in ("7b", "34b")}
+    assert len({run.id for run in runs}) == len(runs)
+    assert all(run.published and run.checkpoint.startswith("llava-hf/") for run in runs)
+    own = [run for run in runs if run.row == "SF-LLaVA"]
+    assert len(own) == 2 * (4 + 3 + 1)
+    assert {str(run.pathways) for run in own} == {str(SlowFast())}
+
+
+def test_runs_are_what_the_paper_calls_them(runs):
+    for run in runs:
+        if run.table == "table4_fast_only":
+            assert (run.pathways.num_frames, run.pathways.slow) == (int(run.row), None)
+            assert run.pathways.token_count() == int(run.row) * 16
+        if run.table in ("table5_slow_pooling", "table6_fast_pooling"):
+            frames, *sides = map(int, run.row.split("x"))
+            pathway = "slow" if run.table.startswith("table5") else "fast"
+            assert run.pathways.token_counts()[pathway] == frames * sides[0] * sides[1]
+        if run.table == "table7_prompts":
+            assert list(vars(run.parts).values()).count(False) == (run.row != "all")
+            assert run.row == "all" or not getattr(run.parts, run.row.removeprefix("no_"))
+
+
+def test_runs_are_found_by_name(runs):
+    run = find_run(runs, "table2_7b", "egoschema")
+    assert run is find_run(runs, "table2_7b_egoschema")
+    assert (run.published, str(run.pathways)) == ({"accuracy": 47.2}, str(SlowFast()))
+    with pytest.raises(RunError, match="nextqa, egoschema, intentqa"):
+        find_run(runs, "table2_7b")
+    with pytest.raises(RunError, match=r"no run 'table8'.*table1_34b"):
+        find_run(runs, "table8")
+
+
+@pytest.mark.parametrize(
+    ("spec", "scaled"),
+    [
+        ("frames50_slow10-max1x2_fastall-to4x4", "frames50_slow10-max1x2_fastall-to2x2"),
+        ("frames50_slow10-none_fastall-to8x8", "frames50_slow10-none_fastall-to4x4"),
+        ("frames50_slow10-max1x2_fastall-to3x6", "frames50_slow10-max1x2_fastall-to2x3"),
+        ("frames50_slow10-max1x2_fastall-to1x1", "frames50_slow10-max1x2_fastall-to1x1"),
+        ("frames32_fastall-to12x12", "frames32_fastall-to6x6"),
+    ],
+)
+def test_a_smaller_grid_keeps_the_papers_proportions(spec, scaled):
+    assert str(scaled_spec(parse_spec(spec), (12, 12))) == scaled
+    assert scaled_spec(parse_spec(spec), (24, 24)) == parse_spec(spec)
+    assert scaled_spec(ImageGrid(), (12, 12)) == ImageGrid()
+
+
+def test_plans_say_what_they_lack(tmp_path):
+    with pytest.raises(PlanError, match="annotations and videos"):
+        make_plan("table2_7b", "egoschema")
+    with pytest.raises(PlanError, match="toy, demo, full"):
+        make_plan("table2_7b", "egoschema", profile="huge")
+    (tmp_path / "egoschema").mkdir()
+    plan = make_plan("table2_7b", "egoschema", annotations=tmp_path, videos=tmp_path, profile="demo")
+    assert (plan.videos, plan.max_videos, plan.id) == (tmp_path / "egoschema", 20, "table2_7b_egoschema_demo")
+    assert plan.model == "llava-hf/llava-v1.6-vicuna-7b-hf"
+    assert plan.published == {"accuracy": 47.2}
+    toy = make_plan("table2_7b", "egoschema", profile="toy", model=TINY)
+    assert (toy.benchmark, toy.published, toy.task) == ("pocketbench", {}, "multiple_choice")
+
+
+def test_pocketbench_takes_the_shape_of_each_table():
+    plain = Question("pocketbench", "p", "v", ("what?",), "a cat", "open_ended", group="detail")
+    choice = Question("pocketbench", "c", "v", ("which?",), "a", "multiple_choice", ("a", "b"), 0, "order")
+    assert toy_questions([plain, choice], "multiple_choice") == [choice]
+    assert toy_questions([plain, choice], "open_ended") == [plain]
+    assert [q.task for q in toy_questions([choice], "open_ended")] == ["open_ended"]
+    generated = toy_questions([plain, choice], "text_generation")
+    assert [(q.group, len(q.questions)) for q in generated] == [("generic", 1), ("temporal", 1), ("consistency", 2)]
+    assert len({q.key for q in generated}) == 3
