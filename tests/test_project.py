@@ -76,7 +76,7 @@ def test_environment_yml_installs_this_checkout_under_the_lock():
 
 def test_readme_commands_exist():
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"`?make (\w+)", readme))
+    targets = set(re.findall(r"(?:`|^    )make (\w+)", readme, re.M))
     assert {"run", "test", "lab", "bench"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.M), f"README names `make {target}`"
