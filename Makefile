@@ -12,7 +12,7 @@ MODEL ?= random-small
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab bench reproduce doctor lint lock clean
+.PHONY: run test lab notebooks bench reproduce workshop site doctor lint lock clean
 
 run: $(STAMP)
 	$(BIN)/python -m sfllava_core run
@@ -31,6 +31,14 @@ reproduce: $(STAMP)
 	$(BIN)/python -m sfllava_core.bench run --run "$(RUN)" $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
 		$(if $(filter-out random-small,$(MODEL)),--model "$(MODEL)") \
 		$(if $(ANNOTATIONS),--annotations "$(ANNOTATIONS)") $(if $(VIDEOS),--videos "$(VIDEOS)") $(ARGS)
+
+# Run the course in place, leaving the outputs that are committed.
+notebooks: $(STAMP)
+	$(BIN)/python tools/editions.py execute
+
+# The course's editions, all from notebooks/: dist/student, dist/instructor and an offline pack; dist/site.
+workshop site: $(STAMP)
+	$(BIN)/python tools/editions.py $@
 
 doctor: $(STAMP)
 	$(BIN)/python -m sfllava_core doctor

@@ -79,7 +79,9 @@ def plot_two_eyes(frames: Frames, slow_frames: int = 10, slow_pool: str = "max 1
     features = patch_colours(frames.pixels)
     counts = spec.token_counts(len(frames), (PATCHES, PATCHES))
     pooled = {n: pathway.pool(features[pathway.frame_indices(len(frames))]) for n, pathway in spec.pathways.items()}
-    pictures = {name: mosaic(tokens, 10 if name == "slow" else 25) for name, tokens in pooled.items()}
+    pictures = {
+        name: mosaic(tokens, max(10, min(len(tokens), 20)) if name == "slow" else 25) for name, tokens in pooled.items()
+    }
     heights = [0.45 + 8.8 * picture.shape[0] / picture.shape[1] for picture in pictures.values()]
     figure, axes = plt.subplots(3, 1, figsize=(9, sum(heights) + 0.9), height_ratios=[*heights, 0.7])
     for axis, (name, picture) in zip(axes, pictures.items()):
@@ -96,7 +98,7 @@ def plot_two_eyes(frames: Frames, slow_frames: int = 10, slow_pool: str = "max 1
 
 def mosaic(features: Float[Tensor, "frames rows columns 3"], across: int) -> np.ndarray:
     """Frames in reading order, `across` in a row, with white gaps."""
-    side = 48 if len(features) <= 2 * across and across <= 10 else 24
+    side = 48 if across <= 20 else 24
     pictures = [np.pad(as_picture(one, side), ((0, 3), (0, 3), (0, 0)), constant_values=1) for one in features]
     pictures += [np.ones_like(pictures[0])] * (-len(pictures) % across)
     return rearrange(np.stack(pictures), "(r c) h w k -> (r h) (c w) k", c=across)

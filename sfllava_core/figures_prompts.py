@@ -1,5 +1,7 @@
 """Figures of chapter 5: the words of a prompt by their parts, and what questions share."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,14 +20,16 @@ PART_COLOURS = {
     "structured answer": "#E2D6EE",
     "video": "#9CC7E4",
 }
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 WORDING = {"task instruction": (DESCRIBE, SELECT), "input data": (INPUT_DATA,),
            "structured answer": (ONLY_BEST, "Answer: In the video,", "Answer: Best option:(")}  # fmt: skip
 
 
 def surfaces(ids: list[int], tokenizer) -> list[str]:
-    """The text of each token: SentencePiece's mark as a space, a newline byte as a newline."""
+    """The text of each token: SentencePiece's mark as a space, a byte such as <0x0A> as its character."""
     names = tokenizer.convert_ids_to_tokens(ids)
-    return [name.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").replace("<0x0A>", "\n") for name in names]
+    names = [chr(int(name[3:-1], 16)) if BYTE.fullmatch(name) else name for name in names]
+    return [name.replace("\N{LOWER ONE EIGHTH BLOCK}", " ") for name in names]
 
 
 def part_of_each(tokens: list[str], question: str) -> list[str]:

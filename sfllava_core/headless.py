@@ -8,6 +8,7 @@ import json
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sfllava_core.defaults import ROOT
 
@@ -25,22 +26,22 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
     import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
     out = out or ROOT / "runs" / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     out.mkdir(parents=True, exist_ok=True)
     executed = out / notebook.name
     try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(executed),
-            parameters={**typed(parameters or {}), "out_dir": str(out.resolve())},
-            cwd=str(ROOT),
-            kernel_name="python3",
-            progress_bar={"file": sys.stderr, "desc": notebook.stem},
-            log_output=False,
-            config=Config({"KernelManager": {"transport": "ipc"}}),  # no sockets on the network: quieter, and safer
-        )
+        with TemporaryDirectory(prefix="sfllava-") as sockets:
+            papermill.execute_notebook(
+                str(notebook),
+                str(executed),
+                parameters={**typed(parameters or {}), "out_dir": str(out.resolve())},
+                cwd=str(ROOT),
+                kernel_name="python3",
+                progress_bar={"file": sys.stderr, "desc": notebook.stem},
+                log_output=False,
+                config=private_kernel(Path(sockets)),
+            )
     except PapermillExecutionError as error:
         raise NotebookError(
             f"{notebook.name}: cell {error.exec_count} raised {error.ename}: {error.evalue}; see {executed}"
@@ -54,6 +55,13 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
         print(table(json.loads(results.read_text())))
     print(f"report: {report}")
     return 0
+
+
+def private_kernel(folder: Path):
+    """Settings for a kernel that listens on files in `folder` and not on the network: quieter, safer, never shared."""
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc", "connection_file": str(folder / "kernel.json")}})
 
 
 def typed(parameters: dict[str, object]) -> dict[str, object]:

@@ -1,0 +1,217 @@
+"""Every exercise's check: it takes the notebook's solution, lets the stub be, and refuses plausible wrong answers."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from course import LESSONS, code_cells, read
+from einops import rearrange, reduce
+
+from sfllava_core import exercises
+from sfllava_core.prompts import IMAGE, IMAGE_TOKEN
+
+NAMED = re.compile(r'check\("(\w+)", (\w+)\)')
+
+
+def cells_of_exercises(tag: str) -> dict[str, tuple[str, str]]:
+    """Exercise -> (source of its cell, source of the chapter's imports)."""
+    found = {}
+    for path in LESSONS:
+        notebook = read(path)
+        imports = code_cells(notebook)[1].source
+        for cell in code_cells(notebook, tag):
+            (match,) = NAMED.findall(cell.source)
+            found[match[0]] = (cell.source, imports)
+    return found
+
+
+SOLUTIONS, STUBS = cells_of_exercises("solution"), cells_of_exercises("exercise")
+
+
+def defined_in(cell: tuple[str, str], name: str):
+    """The function that a cell defines."""
+    source, imports = cell
+    space = {}
+    exec(imports, space)
+    exec(source, space)
+    return space[name]
+
+
+def every_index(total, n):
+    return list(range(n))
+
+
+def with_both_ends(total, n):
+    return [round(i * (total - 1) / max(n - 1, 1)) for i in range(n)]
+
+
+WRONG = {
+    "sample": {
+        "fixed step": (lambda total, n: list(range(0, total, total // n))[:n], "unseen"),
+        "both ends": (with_both_ends, "first and last frame"),
+        "starts": (lambda total, n: [round(i * (total - 1) / n) for i in range(n)], "begin"),
+        "first ones": (every_index, "frame"),
+        "outside": (lambda total, n: [total + i for i in range(n)], "outside"),
+        "an array": (lambda total, n: np.arange(n), "list of whole numbers"),
+    },
+    "catch_chance": {
+        "rule of thumb": (lambda total, n, length: min(1, length * n / total), "count it"),
+        "miss": (lambda total, n, length: 0.0, "should be"),
+        "above one": (lambda total, n, length: length * n / total, "count it"),
+        "text": (lambda total, n, length: "often", "number"),
+    },
+    "sample_by_time": {
+        "by number": (lambda times, n: exercises.on_frames.sample_frame_indices(len(times), n), "clock"),
+        "first after": (
+            lambda times, n: np.searchsorted(
+                times, times[0] + (np.arange(n) + 0.5) * (times[-1] - times[0]) / n
+            ).tolist(),
+            "nearer",
+        ),
+        "ends": (
+            lambda times, n: [int(np.abs(times - t).argmin()) for t in np.linspace(times[0], times[-1], n)],
+            "middles",
+        ),
+    },
+    "slow_frames": {
+        "both ends": (lambda total, n: [int(i * (total - 1) / (n - 1)) for i in range(n)], "last frame"),
+        "middles": (lambda total, n: [int((i + 0.5) * total / n) for i in range(n)], "starts"),
+        "first ones": (every_index, "frames"),
+        "floats": (lambda total, n: [i * total / n for i in range(n)], "whole numbers"),
+    },
+    "slow_pool": {
+        "down": (lambda x: reduce(x, "t (h a) w d -> t h w d", "max", a=2), "side by side"),
+        "average": (lambda x: reduce(x, "t h (w b) d -> t h w d", "mean", b=2), "average"),
+        "halves": (lambda x: reduce(x, "t h (b w) d -> t h w d", "max", b=2), "(w b)"),
+        "every second": (lambda x: x[:, :, ::2], "nothing of it is left"),
+        "absolute": (lambda x: reduce(x.abs(), "t h (w b) d -> t h w d", "max", b=2), "differ"),
+    },
+    "fast_pool": {
+        "max": (lambda x, r, c: reduce(x, "t (h a) (w b) d -> t h w d", "max", h=r, w=c), "maximum"),
+        "combs": (lambda x, r, c: reduce(x, "t (a h) (b w) d -> t h w d", "mean", h=r, w=c), "combs"),
+        "one of each": (lambda x, r, c: x[:, :: x.shape[1] // r, :: x.shape[2] // c], "drops the others"),
+        "swapped": (lambda x, r, c: reduce(x, "t (h a) (w b) d -> t h w d", "mean", h=c, w=r), "swapped"),
+        "over time": (lambda x, r, c: reduce(x, "t (h a) (w b) d -> h w d", "mean", h=r, w=c), "frames"),
+    },
+    "join": {
+        "fast first": (
+            lambda s, f: torch.cat([rearrange(p, "t h w d -> (t h w) d") for p in (f, s)]),
+            "slow, then fast",
+        ),
+        "columns": (lambda s, f: torch.cat([rearrange(p, "t h w d -> (t w h) d") for p in (s, f)]), "rows"),
+        "a batch": (lambda s, f: torch.cat([p.reshape(1, -1, p.shape[-1]) for p in (s, f)], dim=1), "axis"),
+        "a list": (lambda s, f: [s, f], "tensor"),
+    },
+    "visual_tokens": {
+        "fast alone": (lambda t, n, s, f: t * f[0] * f[1], "fast pathway alone"),
+        "always 50": (lambda t, n, s, f: n * s[0] * s[1] + 50 * f[0] * f[1], "short video"),
+        "slow sees all": (lambda t, n, s, f: t * (s[0] * s[1] + f[0] * f[1]), "its own few frames"),
+    },
+    "kv_bytes": {
+        "keys alone": (lambda t, layers, h, d, b: t * layers * h * d * b, "keys *and* values"),
+        "one layer": (lambda t, layers, h, d, b: 2 * t * h * d * b, "every layer"),
+        "values": (lambda t, layers, h, d, b: 2 * t * layers * h * d, "bytes"),
+    },
+    "rope_base": {
+        "always": (lambda n, base, d, m, f: base * (f * n / m - (f - 1)) ** (d / (d - 2)), "within"),
+        "never": (lambda n, base, d, m, f: base, "must grow"),
+        "no exponent": (lambda n, base, d, m, f: base * max(1, f * n / m - (f - 1)), "exponent"),
+        "fixed": (lambda n, base, d, m, f: base * f ** (d / (d - 2)) if n > m else base, "dynamic one"),
+    },
+    "tokenize": {
+        "at once": (lambda prompt, tools: tools(prompt).input_ids, "one text"),
+        "two bos": (
+            lambda prompt, tools: [
+                *tools(prompt.split(IMAGE)[0]).input_ids, IMAGE_TOKEN, *tools(prompt.split(IMAGE)[1]).input_ids],
+            "second beginning",
+        ),
+        "stripped": (
+            lambda prompt, tools: [
+                *tools(prompt.split(IMAGE)[0].strip()).input_ids, IMAGE_TOKEN,
+                *tools(prompt.split(IMAGE)[1].strip()).input_ids[1:]],
+            "strip",
+        ),
+    },
+    "splice": {
+        "kept": (lambda e, p, v: torch.cat([e[:p], v, e[p:]]), "placeholder's own row"),
+        "in front": (lambda e, p, v: torch.cat([v, e[:p], e[p + 1 :]]), "not to the front"),
+        "cut": (lambda e, p, v: torch.cat([e[:p], v]), "question is there"),
+    },
+    "shared_length": {
+        "anywhere": (lambda ps: sum(len(set(c)) == 1 for c in zip(*ps)), "first difference"),
+        "shortest": (lambda ps: min(map(len, ps)), "compare the ids"),
+        "first two": (
+            lambda ps: next((i for i, (a, b) in enumerate(zip(ps[0], ps[min(1, len(ps) - 1)])) if a != b),
+                            min(map(len, ps[:2]))),
+            "first two",
+        ),
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    """A notebook closes its figures behind each cell; so do these tests."""
+    yield
+    plt.close("all")
+
+
+def test_every_exercise_has_a_stub_a_solution_and_wrong_answers():
+    assert set(SOLUTIONS) == set(STUBS) == set(exercises.HOMES) == set(WRONG)
+    assert all(len(answers) >= 2 for answers in WRONG.values())
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_the_solution_is_right(name):
+    verdict = exercises.check(name, defined_in(SOLUTIONS[name], name))
+    assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_the_stub_is_to_do_and_raises_nothing(name):
+    verdict = exercises.check(name, defined_in(STUBS[name], name))
+    assert verdict.status == "to do" and verdict.figure is None
+
+
+@pytest.mark.parametrize(("name", "mistake"), [(name, mistake) for name in WRONG for mistake in WRONG[name]])
+def test_a_wrong_answer_is_refused_with_a_hint_that_fits(name, mistake):
+    answer, words = WRONG[name][mistake]
+    verdict = exercises.check(name, answer)
+    assert verdict.status == "wrong" and words in verdict.message, verdict
+
+
+def test_a_wrong_tensor_is_drawn():
+    for name, mistake in (("fast_pool", "combs"), ("slow_frames", "middles"), ("splice", "kept")):
+        figure = exercises.check(name, WRONG[name][mistake][0]).figure
+        titles = [axis.get_title() for axis in figure.axes]
+        assert any("yours" in title for title in titles) and any("wanted" in title for title in titles)
+
+
+def test_an_answer_that_raises_is_wrong_and_says_why():
+    verdict = exercises.check("join", lambda slow, fast: 1 / 0)
+    assert verdict.status == "wrong" and "ZeroDivisionError" in verdict.message
+
+
+def test_an_answer_cannot_spoil_its_own_input():
+    def greedy(features):
+        out = reduce(features, "t h (w b) d -> t h w d", "max", b=2).clone()
+        features.zero_()
+        return out
+
+    assert exercises.check("slow_pool", greedy).status == "right"
+
+
+def test_an_unknown_exercise_is_named():
+    with pytest.raises(KeyError, match="choose one of sample"):
+        exercises.check("nonsense", len)
+
+
+def test_reveal_sets_the_guess_beside_the_truth(capsys):
+    exercises.reveal(None, 28800, "tokens")
+    exercises.reveal(14400, 28800, "tokens")
+    exercises.reveal(0.5, 0.5, "of them")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "28,800 tokens (you wrote down no guess)"
+    assert "off by a factor of 2" in lines[1] and "on the spot" in lines[2]

@@ -1,0 +1,195 @@
+"""The course's editions, all made from the notebooks in notebooks/ by their cells' tags; nothing is kept twice.
+
+    python tools/editions.py execute NOTEBOOK ...   run in place, leaving small, clean outputs to commit
+    python tools/editions.py workshop               dist/student, dist/instructor, and a pack for rooms with no network
+    python tools/editions.py site                   dist/site: static pages of the executed course
+
+Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run.
+A cell's metadata may hold `notes`, shown to instructors behind it. Notebook metadata `course` holds planned minutes
+and, written by `execute`, measured seconds.
+"""
+
+import argparse
+import base64
+import io
+import os
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import nbformat
+from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocessor
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+PACKED = ("sfllava_core", "data/tiny", "data/clips", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
+          "README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")  # fmt: skip
+SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
+START = """Without a network
+=================
+Before, on a machine with a network and the same system and Python 3.11 as the laptops:
+
+    python3.11 -m pip download torch==2.13.0 -d wheels
+    python3.11 -m pip download -r requirements.lock setuptools -d wheels
+
+Then, on each laptop, with this folder and wheels/ in it:
+
+    PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheels" make lab
+
+The notebooks are in notebooks/. Nothing in them needs a network.
+"""
+
+
+def chapters() -> list[Path]:
+    """The course's notebooks, in order."""
+    return sorted(path for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def execute(path: Path) -> None:
+    """Run a notebook in place and leave outputs that can be committed.
+
+    Raises:
+        RuntimeError: a cell wrote to stderr (a warning, most likely).
+    """
+    from nbclient import NotebookClient
+    from traitlets.config import Config
+
+    notebook = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:  # sockets of its own: no network, no clash with another kernel
+        sockets = Config({"KernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}})
+        where = {"metadata": {"path": str(path.parent)}}
+        NotebookClient(notebook, timeout=300, config=sockets, resources=where).execute(env=with_this_checkout())
+    seconds = time.perf_counter() - start
+    tidy(notebook)
+    notebook.metadata.setdefault("course", {})["run_seconds"] = 5 * max(1, round(seconds / 5))
+    nbformat.write(notebook, path)
+    print(f"{path.name}: {seconds:.0f} s")
+
+
+def with_this_checkout() -> dict[str, str]:
+    """The environment of a kernel that imports this checkout's package, installed or not."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+
+
+def tidy(notebook: NotebookNode) -> None:
+    """Keep what a reader sees: no widget states (dead without a kernel), no times, small pictures."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                raise RuntimeError(f"cell {cell.id} wrote to stderr: {output.text}")
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = smaller(output.data["image/png"])
+        cell.outputs = [output for output in cell.outputs if not is_widget(output)]
+
+
+def is_widget(output: NotebookNode) -> bool:
+    """Whether an output is a widget's view."""
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def smaller(png: str) -> str:
+    """A PNG, in base64, with at most 256 colours."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        picture.convert("RGB").quantize(256).save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def student_edition(notebook: NotebookNode) -> NotebookNode:
+    """No solutions, no outputs, no notes: the notebook to code along in."""
+    without = TagRemovePreprocessor(remove_cell_tags={"solution"}, enabled=True)
+    notebook, resources = without.preprocess(notebook, {})
+    notebook, _ = ClearOutputPreprocessor(enabled=True).preprocess(notebook, resources)
+    for cell in notebook.cells:
+        cell.metadata.pop("notes", None)
+    return notebook
+
+
+def instructor_edition(notebook: NotebookNode) -> NotebookNode:
+    """Solutions open, outputs kept, notes shown behind their cells, planned and measured times on top."""
+    plan = notebook.metadata.get("course", {})
+    times = f"Planned: {plan.get('minutes', '?')} minutes in class. Runs in about {plan.get('run_seconds', '?')} s."
+    cells = [notebook.cells[0], note("times", times)]
+    for place, cell in enumerate(notebook.cells):
+        cell.metadata.get("jupyter", {}).pop("source_hidden", None)
+        text = cell.metadata.pop("notes", None)
+        cells += [cell] * (place > 0) + ([note(cell.id, text)] if text else [])
+    notebook.cells = cells
+    return notebook
+
+
+def note(name: str, text: str) -> NotebookNode:
+    """A cell that only instructors see."""
+    return new_markdown_cell(f"> **Instructor.** {text}", id=f"note-{name}", metadata={"tags": ["instructor"]})
+
+
+EDITIONS = {"student": student_edition, "instructor": instructor_edition}
+
+
+def write_edition(name: str, out: Path) -> list[Path]:
+    """Write one edition of all chapters into a folder; returns their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in chapters():
+        notebook = EDITIONS[name](nbformat.read(path, as_version=4))
+        written.append(out / path.name)
+        nbformat.write(notebook, written[-1])
+    return written
+
+
+def write_pack(student: Path, out: Path) -> Path:
+    """One zip file with the student notebooks, the code and all data: everything but the wheels."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(out.stem)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr(str(folder / "START.txt"), START)
+        for path in sorted(student.glob("*.ipynb")):
+            pack.write(path, folder / "notebooks" / path.name)
+        for source in (ROOT / name for name in PACKED):
+            files = [source] if source.is_file() else sorted(source.rglob("*"))
+            for path in files:
+                if path.is_file() and not SKIPPED & set(path.parts):
+                    pack.write(path, folder / path.relative_to(ROOT))
+    return out
+
+
+def workshop(out: Path) -> None:
+    """Both editions and the pack."""
+    for name in EDITIONS:
+        print(f"{name}: {len(write_edition(name, out / name))} notebooks in {out / name}")
+    pack = write_pack(out / "student", out / "slowfast-llava-course.zip")
+    print(f"offline pack: {pack} ({pack.stat().st_size / 1e6:.1f} MB, wheels aside)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["execute", "workshop", "site"])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="for execute; all chapters if none is named")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    chosen = parser.parse_args()
+    if chosen.what == "execute":
+        for path in chosen.notebooks or chapters():
+            execute(path.resolve())
+    elif chosen.what == "workshop":
+        workshop(chosen.out)
+    else:
+        sys.path.insert(0, str(Path(__file__).parent))
+        from site_pages import write_site
+
+        print(f"site: {write_site(chapters(), chosen.out / 'site')}")
+
+
+if __name__ == "__main__":
+    main()
