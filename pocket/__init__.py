@@ -1,0 +1,8 @@
+"""The pocket world: a seeded story generator, a tiny image VLM trained on its still pictures and comics, and a video
+benchmark drawn from it.
+
+In the order of the data's way: `icons` and `world` (story -> frames), `questions` (story -> questions and answers),
+`model` (config and tokenizer),
+`train` (stories -> checkpoint), `bench` (stories -> video files and annotations), `evaluate` (checkpoint + videos ->
+accuracy of every token layout).
+"""

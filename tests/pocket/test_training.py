@@ -1,0 +1,83 @@
+"""Training: the loss falls, a run goes on where it stopped, and packing several questions changes nothing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pocket import prompts
+from pocket.evaluate import packed_prompts
+from pocket.model import build, build_tokenizer
+from pocket.packing import collate
+from pocket.questions import Question
+from pocket.train import run
+
+STEPS = {"tower": 4, "align": 4, "answers": 20}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    run(5, out, STEPS, resume=False, places=1500)
+    return out, [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_every_stage_lowers_its_loss(trained):
+    _, log = trained
+    answers = [entry["loss"] for entry in log if entry["stage"] == "answers"]
+    assert len(answers) == STEPS["answers"]
+    assert np.mean(answers[-4:]) < 0.8 * np.mean(answers[:3])
+    state = torch.load(trained[0] / "tower.pt", weights_only=False)
+    assert state["step"] == STEPS["tower"]
+
+
+def test_resuming_a_finished_run_trains_no_more(trained):
+    out, log = trained
+    run(5, out, STEPS, resume=True, places=1500)
+    again = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert again == log and (out / "checkpoint" / "model.safetensors").exists()
+
+
+def test_packed_questions_score_as_if_each_were_alone():
+    model, tokenizer = build(1)
+    model = model.eval()
+    asked = [
+        Question("brief", "What is in the bubble?", "a cat"),
+        Question("motion", "Which way does the car move?", "to the left"),
+    ]
+    visual = torch.randn(20, 128, generator=torch.Generator().manual_seed(0))
+    packed, places = packed_prompts(tokenizer, asked, False, 20)
+    batch, language = collate([packed]), model.model.language_model
+    with torch.inference_mode():
+        embedded = language.embed_tokens(batch["ids"])
+        embedded[0, packed.before : packed.before + 20] = visual
+        together = language(
+            inputs_embeds=embedded, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
+        ).last_hidden_state[0]
+        for question, (place, wanted) in zip(asked, places):
+            before, shared, own = prompts.open_ended(question.text)
+            first = tokenizer(before).input_ids
+            rest = tokenizer(f"{shared}{own} {question.answer}", add_special_tokens=False).input_ids
+            alone = torch.cat(
+                [language.embed_tokens(torch.tensor(first)), visual, language.embed_tokens(torch.tensor(rest))]
+            )
+            hidden = language(
+                inputs_embeds=alone[None], attention_mask=torch.ones(1, len(alone)), use_cache=False
+            ).last_hidden_state[0]
+            torch.testing.assert_close(
+                together[place : place + len(wanted)], hidden[-len(wanted) :], atol=1e-4, rtol=1e-4
+            )
+
+
+def test_any_text_survives_the_tokenizer_and_letters_are_single_tokens():
+    tokenizer = build_tokenizer()
+    for text in ("Où est le chat ?", "日本語 🐈", "What is in the bubble?\n\t(A) a cat"):
+        assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
+    for letter in prompts.LETTERS:
+        own = prompts.multiple_choice("Which?", ["a cat"] * 5)[2]
+        assert tokenizer.convert_tokens_to_ids(letter) in tokenizer(own).input_ids
+        assert tokenizer(own + letter).input_ids == [*tokenizer(own).input_ids, tokenizer.convert_tokens_to_ids(letter)]
+    for question in ("Which way does the umbrella move?", "Which comes first, the key or the boat?"):
+        words = tokenizer(f"Question: {question}", add_special_tokens=False).input_ids
+        assert len(words) == len(question.replace("?", " ?").replace(",", " ,").split()) + 2
