@@ -62,6 +62,18 @@ def packed_prompts(
     return packed, places
 
 
+def packed_hidden(
+    model: LlavaNextForConditionalGeneration, packed, visual: Float[Tensor, "tokens dim"]
+) -> Float[Tensor, "length dim"]:
+    """The language model's hidden states over one packed sequence, with the visual tokens in their place."""
+    batch, language = collate([packed]), model.model.language_model
+    embedded = language.embed_tokens(batch["ids"])
+    embedded[0, packed.before : packed.before + len(visual)] = visual
+    return language(
+        inputs_embeds=embedded, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
+    ).last_hidden_state[0]
+
+
 @torch.inference_mode()
 def answer(
     model: LlavaNextForConditionalGeneration,
@@ -72,12 +84,7 @@ def answer(
 ) -> list[bool]:
     """Whether each question is answered rightly after these visual tokens."""
     packed, places = packed_prompts(tokenizer, questions, choice, len(visual))
-    batch, core = collate([packed]), model.model
-    embedded = core.language_model.embed_tokens(batch["ids"])
-    embedded[0, packed.before : packed.before + len(visual)] = visual
-    hidden = core.language_model(
-        inputs_embeds=embedded, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
-    ).last_hidden_state[0]
+    hidden = packed_hidden(model, packed, visual)
     letters = torch.tensor([tokenizer.convert_tokens_to_ids(letter) for letter in prompts.LETTERS])
     right = []
     for question, (place, wanted) in zip(questions, places, strict=True):
@@ -97,12 +104,7 @@ def likeliest_option(
     form."""
     candidates = [Question(q.family, q.choice_text, option) for q in questions for option in q.options]
     packed, places = packed_prompts(tokenizer, candidates, False, len(visual))
-    batch, core = collate([packed]), model.model
-    embedded = core.language_model.embed_tokens(batch["ids"])
-    embedded[0, packed.before : packed.before + len(visual)] = visual
-    hidden = core.language_model(
-        inputs_embeds=embedded, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
-    ).last_hidden_state[0]
+    hidden = packed_hidden(model, packed, visual)
     scores = []
     for place, wanted in places:
         chances = model.lm_head(hidden[place : place + len(wanted)]).log_softmax(-1)

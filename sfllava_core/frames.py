@@ -20,9 +20,8 @@ from sfllava_core.integrity import VideoError, checked_path, short_message
 __all__ = ["Frames", "VideoError", "read_frames", "sample_frame_indices"]
 
 DEFAULT_TIMEOUT_S = 120.0
-ONE_AT_A_TIME = (
-    Lock()
-)  # ffmpeg's log, which tells of cut files, is one for the process: two decodes at once may deadlock
+# ffmpeg's log, which tells of cut files, is one for the whole process: two decodes at once may deadlock.
+ONE_AT_A_TIME = Lock()
 
 
 def sample_frame_indices(total: SupportsIndex, num_frames: SupportsIndex) -> list[int]:
