@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,8 +51,12 @@ CODECS = {
 
 
 def bench_story(seed: int, index: int) -> Story:
-    """The story of video `index`; the five movements take turns."""
-    return tell(np.random.default_rng([seed, 7, index]), list(DIRECTIONS)[index % len(DIRECTIONS)])
+    """The story of video `index`; the five movements take turns, and so do the digits on each card."""
+    story = tell(np.random.default_rng([seed, 7, index]), list(DIRECTIONS)[index % len(DIRECTIONS)])
+    [board] = story.boards
+    turned = [(index + 3 * place) % 10 for place in range(len(board.cards))]  # four different ones
+    cards = tuple(replace(card, digit=digit) for card, digit in zip(board.cards, turned, strict=True))
+    return replace(story, boards=(replace(board, cards=cards),))
 
 
 def bench_questions(seed: int, index: int) -> tuple[list[Question], list[Question]]:
@@ -59,7 +64,7 @@ def bench_questions(seed: int, index: int) -> tuple[list[Question], list[Questio
     and last, the letters."""
     rng = np.random.default_rng([seed, 8, index])
     asked = ask(rng, bench_story(seed, index), frame_times())
-    cards = rng.permutation(len(asked["detail"]))
+    cards = [(index // 10 + place) % len(asked["detail"]) for place in range(3)]  # every digit as often as any other
     half, presence = index % 2, 2 * int(rng.integers(len(asked["presence"]) // 2))
     open_ended = [
         asked["detail"][cards[0]],

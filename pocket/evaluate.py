@@ -152,6 +152,14 @@ def run_bench(model: LlavaNextForConditionalGeneration, tokenizer, folder: Path,
     return results
 
 
+def pooled(runs: list[RUN]) -> RUN:
+    """The rows of several models over the same films as one run: a film stays one cluster, whoever answers."""
+    return {
+        layout: {cell: [row for run in runs for row in run[layout][cell]] for cell in cells}
+        for layout, cells in runs[0].items()
+    }
+
+
 def cell_means(cells: dict[str, list], films: list[str], weights: np.ndarray) -> np.ndarray:
     """(draws, families) accuracy with films weighted by `weights` (draws, films); a family is the mean of its two
     forms."""
@@ -230,7 +238,9 @@ def print_table(summary: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pocket.evaluate", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=Path("data/pocket"))
+    parser.add_argument(
+        "--model", type=Path, nargs="+", default=[Path("data/pocket")], help="checkpoints; several are also pooled"
+    )
     parser.add_argument("--bench", type=Path, default=Path("data/pocketbench"))
     parser.add_argument(
         "--comics", type=int, default=0, help="score this many held-out comics for each number of panels instead"
@@ -239,13 +249,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model, tokenizer = load(args.model)
-    if args.comics:
-        summary = run_comics(model, tokenizer, args.comics)
-        print("\n".join(f"{cell:45}{right:6.1f}  n={n}" for cell, (right, n) in summary.items()))
-    else:
-        summary = summarise(run_bench(model, tokenizer, args.bench))
-        print_table(summary)
+    runs, summary = [], {}
+    for folder in args.model:
+        model, tokenizer = load(folder)
+        if args.comics:
+            summary[str(folder)] = cells = run_comics(model, tokenizer, args.comics)
+            print(folder, *(f"{cell:45}{right:6.1f}  n={n}" for cell, (right, n) in cells.items()), sep="\n")
+            continue
+        runs.append(run_bench(model, tokenizer, args.bench))
+        summary[str(folder)] = summarise(runs[-1])
+        print(folder)
+        print_table(summary[str(folder)])
+    if len(runs) > 1:
+        summary["all"] = summarise(pooled(runs))
+        print("all of them")
+        print_table(summary["all"])
     if args.out:
         args.out.write_text(json.dumps(summary, indent=1) + "\n")
 

@@ -124,14 +124,17 @@ def build(
         image_seq_length=(PICTURE // PATCH) ** 2,
     )
     config.video_prompt_style = "vicuna"
+    config.video_pathways = "frames50_slow8-max1x2_fastall-to2x2"
     torch.manual_seed(seed)
     model = LlavaNextForConditionalGeneration(config)
     torch.nn.init.normal_(model.model.image_newline, std=0.04)
     _match_content(model)
+    _keep_time(model)
     return model, tokenizer
 
 
 VISUAL, TEXT = -2, -1  # two dimensions of the width that say what a place holds, at the start of training
+MIDDLE = 7  # the RoPE pair whose angle turns by 0.0033 a place: less than half a turn over the longest comic
 
 
 @torch.no_grad()
@@ -140,12 +143,11 @@ def _match_content(model: LlavaNextForConditionalGeneration, heads: int = 2, std
     says, and copies what is there.
 
     Stage 2 puts what a picture shows near the words for it. Equal query and key weights on RoPE's slow dimensions
-    then make "red" find the red card at any
-    distance, a bias from TEXT to VISUAL keeps it from finding only itself, and transposed value and output weights
-    copy. From random weights all this takes
-    very many steps to form.
+    then make "red" find the red card at any distance, a bias from TEXT to VISUAL keeps it from finding only itself,
+    and transposed value and output weights copy. In the second layer the first matcher prefers what is far (early),
+    the second what is near (late). From random weights all this takes very many steps to form.
     """
-    for layer in model.model.language_model.layers[:2]:
+    for number, layer in enumerate(model.model.language_model.layers[:2]):
         attention, size = layer.self_attn, layer.self_attn.head_dim
         slow = (torch.arange(size) % (size // 2) >= size // 4).float().repeat(heads)[:, None]
         key = torch.randn(heads * size, attention.k_proj.in_features) * std * slow
@@ -155,8 +157,27 @@ def _match_content(model: LlavaNextForConditionalGeneration, heads: int = 2, std
         query[:, TEXT] = 2 * key[:, VISUAL]
         value = torch.randn_like(key) * 0.1
         value[:, [VISUAL, TEXT]] = 0
+        if number == 1:
+            key[[MIDDLE, size + MIDDLE], VISUAL] = 1.0
+            query[[MIDDLE, size + MIDDLE], TEXT] = torch.tensor([-1.0, 1.0])
         attention.k_proj.weight[: heads * size], attention.q_proj.weight[: heads * size] = key, query
         attention.v_proj.weight[: heads * size], attention.o_proj.weight[:, : heads * size] = value, value.T
+
+
+@torch.no_grad()
+def _keep_time(model: LlavaNextForConditionalGeneration, head: int = 2, strength: float = 0.9) -> None:
+    """Start one head of the first layer as a clock: a visual token looks at the sequence's beginning, the less the
+    farther it stands from it.
+
+    Which of two things came first is then written in the tokens that show them. Without it order was not learned.
+    """
+    language = model.model.language_model
+    attention, begin = language.layers[0].self_attn, language.embed_tokens.weight[SPECIAL.index("<s>")].clone()
+    begin[[VISUAL, TEXT]] = 0
+    row = head * attention.head_dim + MIDDLE
+    attention.k_proj.weight[row] = strength * begin / begin.norm()
+    attention.q_proj.weight[row] = 0
+    attention.q_proj.weight[row, VISUAL] = strength
 
 
 @torch.no_grad()

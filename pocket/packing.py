@@ -21,8 +21,8 @@ from pocket import prompts
 from pocket.questions import Question
 from pocket.world import Story
 
-WEIGHTS = {"detail": 1.8, "brief": 1.0, "order": 1.5, "presence": 1.4, "motion": 1.5, "where": 0.8, "list": 0.1}
-LATE_WEIGHTS = {"detail": 1.0, "brief": 0.6, "order": 2.4, "presence": 0.8, "motion": 2.4, "where": 1.2, "list": 0.2}
+EXTENT = (200, 800)  # places between the ends of a comic's visual tokens, at least; a video's are there too
+CLOCK = 90  # places a tick of the clock that visual tokens are hinted at
 
 KEYS = {
     "detail": -2,
@@ -46,6 +46,7 @@ class Packed:
     part: list[int] = field(default_factory=list)
     target: list[int] = field(default_factory=list)
     hint: dict[int, int] = field(default_factory=dict)
+    telling: list[tuple[str, int]] = field(default_factory=list)  # (family, place whose target tells the answer)
 
     def add(self, ids: list[int], start: int, part: int, answer: int = 0) -> None:
         """Append ids from position `start`; the last `answer` of them are learned."""
@@ -61,17 +62,14 @@ class Packed:
 def choose(
     rng: np.random.Generator,
     asked: dict[str, list[Question]],
+    often: dict[str, float],
     count: int,
     choice: bool,
     coarse: bool,
-    late: bool = False,
 ) -> list[Question]:
-    """`count` questions, families drawn by WEIGHTS (LATE_WEIGHTS once those are learned); detail is asked seldom of
-    pictures too coarse for it."""
+    """`count` questions, families drawn as `often` says; detail is asked seldom of pictures too coarse for it."""
     families = [f for f, questions in asked.items() if not choice or questions[0].options]
-    weights = np.array(
-        [(LATE_WEIGHTS if late else WEIGHTS)[f] * (0.15 if coarse and f == "detail" else 1) for f in families]
-    )
+    weights = np.array([often[f] * (0.15 if coarse and f == "detail" else 1) for f in families])
     picked = rng.choice(families, count, p=weights / weights.sum())
     return [asked[f][int(rng.integers(len(asked[f])))] for f in picked]
 
@@ -94,12 +92,14 @@ def pack(
     before, shared = tokenizer(pieces[0][0]), tokenizer(pieces[0][1])
     packed = Packed(1 + len(before), panels * tokens)
     packed.add([1, *before], 0, 0)
-    at = packed.before + int(rng.integers(0, 300))
-    gap = int(rng.choice([0, 0, 8, 60]))
-    for _ in range(panels):
-        packed.add([0] * tokens, at, 0)
-        at += tokens + (int(rng.integers(0, gap + 1)) if gap else 0)
-    at += int(rng.integers(0, 300))
+    at = packed.before + int(rng.integers(0, 24))
+    stride = max(int(rng.integers(*EXTENT)) / panels, tokens)
+    for panel in range(panels):
+        begin, first = int(panel * stride), len(packed.ids)
+        packed.add([0] * tokens, at + begin, 0)
+        place = int(rng.integers(tokens))
+        packed.hint[first + place] = tokenizer(f" {min(9, (begin + place) // CLOCK)}")[0]
+    at += int((panels - 1) * stride) + tokens + int(rng.integers(0, 60))
     packed.add(shared, at, 0)
     at += len(shared)
     for number, (question, piece) in enumerate(zip(questions, pieces, strict=True), start=1):
@@ -111,13 +111,15 @@ def pack(
         ids, learned = tokenizer(piece[2]), [*tokenizer(answer if parts["answer"] or not choice else f"({answer}"), 2]
         first = len(packed.ids)
         packed.add([*ids, *learned], at, number, len(learned))
+        told = 0 if question.family == "where" or (choice and parts["answer"]) else 1 if choice else len(learned) - 2
+        packed.telling.append((f"{question.family}/{'choice' if choice else 'open'}", first + len(ids) + told - 1))
         packed.hint |= {first + place: word for place, word in hints(tokenizer, question, ids, choice).items()}
     return packed
 
 
 def hints(tokenizer: Callable[[str], list[int]], question: Question, ids: list[int], choice: bool) -> dict[int, int]:
     """Place in `ids` -> the token to know there: at the question's key word and at its "?" the answer's telling
-    word, behind each option yes or no.
+    word, behind each option yes or no, at the two things of an order question which is first and which is last.
 
     Without them the model needs very many more steps to find out that it has to look for what the question names.
     """
@@ -131,6 +133,10 @@ def hints(tokenizer: Callable[[str], list[int]], question: Question, ids: list[i
         if question.family in KEYS and not (choice and question.family == "presence"):
             place = KEYS[question.family]
             found[end + place] = telling
+    if question.family == "order" and not choice:
+        asked, other = (" first", " last") if " first" in question.text else (" last", " first")
+        for place in (end - 4, end - 1):
+            found[place] = tokenizer(asked if ids[place] == telling else other)[0]
     if choice:
         newline = tokenizer("\n")[0]
         ends = [i for i, token in enumerate(ids) if token == newline][2:]
@@ -169,12 +175,12 @@ def sample(
     story: Story,
     times: list[float],
     asked: dict,
+    often: dict[str, float],
     choice: bool,
     tokens: int,
     pages: bool,
     count: int = 6,
-    late: bool = False,
 ) -> Packed:
     """Draw questions about one comic and pack them."""
     panels = 1 if pages else len(times)
-    return pack(rng, tokenizer, choose(rng, asked, count, choice, tokens <= 16, late), choice, panels, tokens)
+    return pack(rng, tokenizer, choose(rng, asked, often, count, choice, tokens <= 16), choice, panels, tokens)

@@ -24,110 +24,24 @@ from tqdm import tqdm
 from transformers import LlavaNextForConditionalGeneration
 
 from pocket import model as pocket_model
-from pocket.library import POOLED, POOLS, Library, mean_window, page, pool
+from pocket.align import align
+from pocket.lessons import draw_step, scene_at
+from pocket.library import POOLED, Library, page, pool
 from pocket.packing import collate, sample
 from pocket.questions import ask
-from pocket.stories import still
-from pocket.tower import CARDS, KINDS, frame_features, patch_labels, photograph, pixels, train_tower
+from pocket.tower import train_tower
 
-STEPS = {"tower": 2600, "align": 150, "answers": 2500}
-PLACES_A_STEP = 2_600  # sequence places in a batch: short sequences make big batches
-TOKEN_LENGTH = 2.0  # Euclidean length of word embeddings and, on average, of visual tokens at the beginning of stage 3
-HINTS = 1.0  # weight of the hints at the beginning of stage 3; it falls to 0 at the end
-SHELF = 900  # comics kept for each number of panels (three times as many single pictures)
-
-
-def words_of_labels(tokenizer) -> Tensor:
-    """(labels, vocabulary) 0/1: the words that a patch label stands for."""
-    table = torch.zeros(len(KINDS) + len(CARDS), len(tokenizer))
-    for row, kind in enumerate(KINDS):
-        for word in kind.split():
-            table[row, tokenizer(f" {word}", add_special_tokens=False).input_ids] = 1
-    for row, (colour, digit) in enumerate(CARDS, start=len(KINDS)):
-        for word in (colour, str(digit)):
-            table[row, tokenizer(f" {word}", add_special_tokens=False).input_ids] = 1
-    return table
-
-
-def align(model: LlavaNextForConditionalGeneration, tokenizer, seed: int, steps: int, log) -> None:
-    """Stage 2: a projected patch (or a window's mean) should point where the embeddings of the words for what it
-    shows point.
-
-    Directions are compared after taking off the mean over patches; at the end that mean is folded into the
-    projector's bias, and visual tokens and
-    words are given about the same length: else all visual tokens look alike, and are far too long, to the language
-    model.
-    """
-    core, table = model.model, words_of_labels(tokenizer)
-    used, projector, embedding = table.any(0), core.multi_modal_projector, core.language_model.embed_tokens
-    bias = nn.Parameter(torch.full((int(used.sum()),), -4.0))
-    groups = [{"params": list(projector.parameters()), "lr": 3e-4}, {"params": [embedding.weight, bias], "lr": 3e-3}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    mean, size = torch.zeros(embedding.embedding_dim), torch.tensor(1.0)
-    for step in (bar := tqdm(range(steps), desc="2 align", mininterval=5)):
-        rng = np.random.default_rng([seed, 4, step])
-        stories = [still(rng) for _ in range(32)]
-        labels = torch.from_numpy(np.stack([patch_labels(s) for s in stories])).flatten(1, 2)
-        with torch.no_grad():
-            seen = frame_features(core.vision_tower, pixels(np.stack([photograph(rng, s, 0.0) for s in stories])))
-        projected = projector(seen)
-        batch_mean = projected.mean((0, 1))
-        mean = torch.lerp(mean, batch_mean.detach(), 0.1)
-        size = torch.lerp(size, (projected - batch_mean).norm(dim=-1).mean().detach(), 0.1)
-        words = nn.functional.normalize(embedding.weight[used], dim=-1)
-        window = int(rng.choice([2, 3, 6]))
-        coarse = mean_window(projected - batch_mean, window)
-        things = labels.clone()
-        things[..., len(KINDS) :] = 0
-        there = (mean_window(things, window) @ table[:, used] > 0).float()
-        fine = 12 * nn.functional.normalize(projected - batch_mean, dim=-1) @ words.T + bias
-        loss = _bce(fine, (labels @ table[:, used]).clamp(max=1))
-        loss = loss + 0.5 * _bce(12 * nn.functional.normalize(coarse, dim=-1) @ words.T + bias, there)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % 20 == 0:
-            log({"stage": "align", "step": step, "loss": round(loss.item(), 4)})
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    with torch.no_grad():
-        projector.linear_2.bias.sub_(mean)
-        for parameter in projector.linear_2.parameters():
-            parameter.mul_(TOKEN_LENGTH / size)
-        embedding.weight.copy_(nn.functional.normalize(embedding.weight, dim=-1) * TOKEN_LENGTH)
-        core.image_newline.mul_(TOKEN_LENGTH / core.image_newline.norm())
-        model.lm_head.weight.copy_(embedding.weight / 4)
-        pocket_model.mark_kinds(model)
-
-
-def _bce(logits: Tensor, target: Tensor) -> Tensor:
-    return nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / target.sum().clamp(min=1)
-
-
-def curriculum(rng: np.random.Generator, progress: float) -> tuple[int, str, bool]:
-    """(panels, pooling, multiple choice) of a step's comics; `progress` runs from 0 to 1 over the stage."""
-    choice = rng.random() < (0.15 if progress < 0.25 else 0.4)
-    if progress < 0.25:
-        panels = int(rng.choice([1, 2, 3], p=[0.7, 0.15, 0.15]))
-    elif progress < 0.4:
-        panels = int(rng.integers(2, 6))
-    else:
-        panels = int(rng.choice(np.arange(1, 10), p=np.array([6, 6, 8, 9, 10, 12, 14, 16, 19]) / 100))
-        if rng.random() < 0.04:
-            return 4, "page", choice
-    allowed = [how for how in POOLS if panels * POOLED[how] <= 700]
-    weights = np.array(
-        [{"none": 0.14, "max 1x2": 0.26, "mean 2x2": 0.15, "to 4x4": 0.15, "to 2x2": 0.3}[how] for how in allowed]
-    )
-    return panels, str(rng.choice(allowed, p=weights / weights.sum())), choice
+STEPS = {"tower": 1300, "align": 300, "answers": 4000}
+PLACES_A_STEP = 3_400  # sequence places in a batch: short sequences make big batches
+HINTS = 0.5  # weight of the hints at the beginning of stage 3; it falls to 0 at the end
+SHELF = 600  # comics kept for each number of panels (three times as many single pictures)
 
 
 def answer_loss(
     model: LlavaNextForConditionalGeneration, comics: list, sequences: list, how: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean cross-entropy of the answers' tokens and of the hints, and the share of answer tokens that is the
-    likeliest token."""
+) -> tuple[Tensor, Tensor, dict[str, list[int]]]:
+    """Mean cross-entropy of the answers' tokens and of the hints, and for each family and form how many telling
+    words were the likeliest token: [right, asked]."""
     core, batch = model.model, collate(sequences)
     features = torch.stack([feature for *_, feature in comics]).float()
     projected = core.multi_modal_projector(features.flatten(0, 1)).unflatten(0, features.shape[:2])
@@ -145,12 +59,15 @@ def answer_loss(
     learned = batch["target"] >= 0
     logits, target = model.lm_head(hidden[learned]), batch["target"][learned]
     hinted = batch["hint"] >= 0
-    hints = (
-        nn.functional.cross_entropy(model.lm_head(hidden[hinted]), batch["hint"][hinted])
-        if hinted.any()
-        else logits.sum() * 0
-    )
-    return nn.functional.cross_entropy(logits, target), hints, (logits.argmax(-1) == target).float().mean()
+    hints = nn.functional.cross_entropy(model.lm_head(hidden[hinted]), batch["hint"][hinted])
+    right: dict[str, list[int]] = {}
+    guesses = torch.full_like(batch["target"], -1).masked_scatter(learned, logits.argmax(-1))
+    for row, s in enumerate(sequences):
+        for family, place in s.telling:
+            count = right.setdefault(family, [0, 0])
+            count[0] += int(guesses[row, place] == batch["target"][row, place])
+            count[1] += 1
+    return nn.functional.cross_entropy(logits, target), hints, right
 
 
 def train_answers(
@@ -161,7 +78,7 @@ def train_answers(
     steps: int,
     log,
     resume: bool,
-    rate: float = 1.6e-3,
+    rate: float = 1.4e-3,
     places: int = PLACES_A_STEP,
 ) -> None:
     """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps."""
@@ -188,16 +105,16 @@ def train_answers(
     ids = lru_cache(maxsize=20_000)(lambda text: tokenizer(text, add_special_tokens=False).input_ids)
     for step in (bar := tqdm(range(first, steps), initial=first, total=steps, desc="3 answers", mininterval=5)):
         rng = np.random.default_rng([seed, 3, step])
-        panels, how, choice = curriculum(rng, step / steps)
+        scene = scene_at(rng, step / steps)
+        panels, how, choice = draw_step(rng, scene)
         tokens, pages = POOLED[how], how == "page"
         visual = tokens if pages else panels * tokens
-        size = int(np.clip(places // (visual + (420 if choice else 220)), 4, 40))
+        size = int(np.clip(places // (visual + (400 if choice else 190)), 4, 24))
         comics = library.get(
             panels, [int(i) for i in rng.integers(SHELF * (3 if panels == 1 else 1), size=size)], pages
         )
         sequences = [
-            sample(rng, ids, s, t, ask(rng, s, t), choice, tokens, pages, late=step > 0.28 * steps)
-            for s, t, _ in comics
+            sample(rng, ids, s, t, ask(rng, s, t), scene.families, choice, tokens, pages) for s, t, _ in comics
         ]
         loss, hints, right = answer_loss(model, comics, sequences, how)
         optimizer.zero_grad()
@@ -214,7 +131,7 @@ def train_answers(
                 "choice": bool(choice),
                 "loss": round(loss.item(), 4),
                 "hints": round(hints.item(), 4),
-                "right": round(right.item(), 4),
+                "right": right,
             }
         )
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
