@@ -3,8 +3,11 @@
 A notebook's cell defines a function and ends with `check("name", function)`. An unfinished stub is "to do", never an
 error, so that a notebook with nothing filled in runs from top to bottom. `reveal` compares a guess with the truth.
 
-    on_frames.py   chapter 1        on_pathways.py   chapter 3
+    on_start.py    chapter 0
+    on_frames.py   chapter 1        on_features.py   chapter 2
+    on_pathways.py chapter 3        on_attention.py  chapter 7
     on_budget.py   chapter 4        on_prompts.py    chapter 5
+    on_ablations.py  chapter 6
 """
 
 from collections.abc import Callable
@@ -15,9 +18,15 @@ from typing import Any
 from sfllava_core.exercises.judging import NotDone, Wrong, guarded
 
 HOMES = {
+    "score": "on_start",
+    "count_tokens": "on_start",
     "sample": "on_frames",
     "catch_chance": "on_frames",
     "sample_by_time": "on_frames",
+    "patches": "on_features",
+    "on_grid": "on_features",
+    "similarity": "on_features",
+    "came_and_went": "on_features",
     "slow_frames": "on_pathways",
     "slow_pool": "on_pathways",
     "fast_pool": "on_pathways",
@@ -28,6 +37,12 @@ HOMES = {
     "tokenize": "on_prompts",
     "splice": "on_prompts",
     "shared_length": "on_prompts",
+    "shares": "on_attention",
+    "times_fair": "on_attention",
+    "strip": "on_attention",
+    "equal_tokens": "on_ablations",
+    "film_interval": "on_ablations",
+    "lead_of": "on_ablations",
 }
 MARKS = {"right": "✓", "wrong": "✗", "to do": "○"}
 
