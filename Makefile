@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11, pip and make:
-#   make run    set up, then the main job: a report on the embedded default
+#   make run    set up, then the main job: PocketBench through every pathway spec, as a table, a figure and a report
 #   make test   set up, then all tests
 # Setting up again is skipped while the lock and the package's metadata have not changed.
 
@@ -9,13 +9,15 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 MODEL ?= random-small
+FILMS ?= 0
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test lab notebooks bench reproduce workshop site doctor lint lock clean
 
+# notebooks/08_reproduce.ipynb on all films of PocketBench; FILMS=6 takes the first six.
 run: $(STAMP)
-	$(BIN)/python -m sfllava_core run
+	$(BIN)/python -m sfllava_core run -p toy_videos $(FILMS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

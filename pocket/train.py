@@ -31,9 +31,10 @@ from pocket.packing import collate, sample
 from pocket.questions import ask
 from pocket.tower import train_tower
 
-STEPS = {"tower": 1300, "align": 300, "answers": 4000}
+STEPS = {"tower": 1300, "align": 300, "answers": 5000}
 PLACES_A_STEP = 3_400  # sequence places in a batch: short sequences make big batches
-HINTS = 0.5  # weight of the hints at the beginning of stage 3; it falls to 0 at the end
+HINTS = 0.5  # weight of the hints in stage 3; it falls to nothing with the learning rate
+WARM_UP, COOL_DOWN = 150, 0.3  # steps; share of the steps
 SHELF = 600  # comics kept for each number of panels (three times as many single pictures)
 
 
@@ -70,6 +71,14 @@ def answer_loss(
     return nn.functional.cross_entropy(logits, target), hints, right
 
 
+def learning_rate(step: int, steps: int) -> float:
+    """The share of the peak rate at a step of stage 3: up in WARM_UP steps, level, and down in the last COOL_DOWN.
+
+    Level for long, since families are learned suddenly and late, each at its own time.
+    """
+    return min(1.0, (step + 1) / WARM_UP, max(0.01, (steps - step) / (COOL_DOWN * steps)))
+
+
 def train_answers(
     model: LlavaNextForConditionalGeneration,
     tokenizer,
@@ -78,7 +87,7 @@ def train_answers(
     steps: int,
     log,
     resume: bool,
-    rate: float = 1.4e-3,
+    rate: float = 1.3e-3,
     places: int = PLACES_A_STEP,
 ) -> None:
     """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps."""
@@ -87,14 +96,10 @@ def train_answers(
     parameters = [p for p in model.parameters() if p.requires_grad]
     projector = list(model.model.multi_modal_projector.parameters())
     others = [p for p in parameters if all(p is not q for q in projector)]
-    optimizer = torch.optim.AdamW(
-        [{"params": others}, {"params": projector}], lr=rate, weight_decay=0.02, betas=(0.9, 0.98)
-    )
-    peaks = [
-        rate,
-        rate / 40,
-    ]  # the tower's features are long vectors: at the full rate a few steps would wreck the projector
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=0.06)
+    # The tower's features are long vectors: at the full rate a few steps would wreck the projector.
+    groups = [{"params": others, "lr": rate}, {"params": projector, "lr": rate / 40}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
     library, first, file = Library(model.model.vision_tower, seed), 0, out / "answers.pt"
     if resume and file.exists():
         saved = torch.load(file, weights_only=False)
@@ -118,7 +123,7 @@ def train_answers(
         ]
         loss, hints, right = answer_loss(model, comics, sequences, how)
         optimizer.zero_grad()
-        (loss + HINTS * (1 - step / steps) * hints).backward()
+        (loss + HINTS * learning_rate(step, steps) * hints).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()

@@ -14,7 +14,7 @@ _HOMES = {
     "integrity": ("VideoError",),
     "features": ("frame_features", "preprocess", "resize_frames"),
     "pooling": ("Pool", "SpecError"),
-    "pathways": ("Pathway", "SlowFast", "fast_only", "slow_frame_indices", "slow_only", "uniform"),
+    "pathways": ("Blind", "Pathway", "SlowFast", "fast_only", "slow_frame_indices", "slow_only", "uniform"),
     "image_grid": ("ImageGrid",),
     "specs": ("parse_spec",),
     "prompts": ("PromptError", "PromptParts", "multiple_choice_prompt", "open_ended_prompt", "tokenize_prompt"),

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from sfllava_core.defaults import DEFAULT_MODEL, DEFAULT_VIDEO, ROOT
+from sfllava_core.defaults import CLIP, DEFAULT_MODEL, ROOT
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,7 +19,9 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("question", help="put -- before it if it begins with a dash")
     ask.add_argument("--options", nargs="+", metavar="TEXT", help="choose among these instead of answering freely")
     ask.add_argument("--model", **model)
-    ask.add_argument("--spec", default="", help="pathway spec, such as frames50_slow10-max1x2_fastall-to4x4")
+    ask.add_argument(
+        "--spec", default="", help="pathway spec, such as frames50_slow10-max1x2_fastall-to4x4 (the model's own)"
+    )
     ask.add_argument("--device", default="auto")
     ask.add_argument("--dtype", default="auto")
     ask.add_argument("--max-new-tokens", type=int, default=256)
@@ -27,13 +29,13 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="versions, device, decoders; what is missing")
 
     run = commands.add_parser("run", help="the main job: run a notebook headlessly, write a report")
-    run.add_argument("--notebook", type=Path, default=ROOT / "notebooks" / "00_start_here.ipynb")
+    run.add_argument("--notebook", type=Path, default=ROOT / "notebooks" / "08_reproduce.ipynb")
     run.add_argument("--out", type=Path, default=None, help="folder of the results (runs/ and the time)")
     run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
 
     bench = commands.add_parser("bench", help="seconds a question: the released way against a shared prefix")
     bench.add_argument("--model", default="random-small", help="random-small, random-7b (GPU), a folder or a hub id")
-    bench.add_argument("--video", type=Path, default=DEFAULT_VIDEO)
+    bench.add_argument("--video", type=Path, default=CLIP)
     bench.add_argument("--questions", type=int, nargs="+", default=[1, 5, 25])
     bench.add_argument("--new-tokens", type=int, default=16)
     bench.add_argument("--device", default="auto")
@@ -43,11 +45,11 @@ def parser() -> argparse.ArgumentParser:
 
 def ask(args: argparse.Namespace) -> int:
     """Answer on standard output as it is decoded; what is going on, on standard error."""
-    from sfllava_core import SlowFast, VideoLLM, parse_spec
+    from sfllava_core import VideoLLM, parse_spec
     from sfllava_core.integrity import checked_path
 
     checked_path(args.video)  # before a model is loaded for nothing
-    spec = parse_spec(args.spec) if args.spec else SlowFast()
+    spec = parse_spec(args.spec) if args.spec else None
     llm = VideoLLM.from_pretrained(args.model, device=args.device, dtype=args.dtype)
     if getattr(llm.model.config, "random_weights", False):
         print(f"note: {args.model} has random weights; its words mean nothing", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Checkpoints: what can be loaded, from where, onto which device, and what its files say of prompts and pictures."""
+"""Checkpoints: what can be loaded, from where, onto which device, and what its files say of prompts and pathways."""
 
 import logging
 import re
@@ -15,6 +15,8 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging as logging_of_transformers
 
 from sfllava_core.features import CLIP_MEAN, CLIP_STD
+from sfllava_core.pathways import Grid, PathwaySpec, SlowFast
+from sfllava_core.specs import parse_spec, scaled_spec
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -63,6 +65,16 @@ def guess_prompt_style(config, tokenizer) -> str:
     if "<|im_start|>" in tokenizer.get_vocab():
         return "chatml"
     return "mistral" if config.text_config.model_type == "mistral" else "vicuna"
+
+
+def default_pathways(config, grid: Grid) -> PathwaySpec:
+    """The checkpoint's default spec: what its config records as `video_pathways`, else the paper's, to its grid.
+
+    Raises:
+        SpecError: what is recorded is no spec.
+    """
+    recorded = getattr(config, "video_pathways", None)
+    return parse_spec(recorded) if recorded else scaled_spec(SlowFast(), grid)
 
 
 def stop_ids(model, tokenizer) -> frozenset[int]:

@@ -1,8 +1,11 @@
-"""What is taken where nothing is said: the model and the clip that come with this checkout."""
+"""What is taken where nothing is said: the model and the film that come with this checkout, and their neighbours."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TINY = ROOT / "data" / "tiny"
-DEFAULT_MODEL = TINY
-DEFAULT_VIDEO = ROOT / "data" / "clips" / "grand_prix_1906.mp4"
+POCKET = ROOT / "data" / "pocket"  # small, and trained: it answers questions about the films of PocketBench
+POCKETBENCH = ROOT / "data" / "pocketbench"
+TINY = ROOT / "data" / "tiny"  # random weights, for what needs a shape and no sense
+CLIP = ROOT / "data" / "clips" / "grand_prix_1906.mp4"  # a real camera's film
+DEFAULT_MODEL = POCKET
+DEFAULT_VIDEO = POCKETBENCH / "videos" / "pocket_0010.mp4"

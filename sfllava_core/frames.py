@@ -6,7 +6,7 @@ The decoders themselves are in `decoders.py`; the process that guards us from br
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import SupportsIndex
@@ -71,10 +71,22 @@ class Frames:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def sampled(self, num_frames: SupportsIndex) -> "Frames":
+        """Of frames that were read for several numbers at once, those that `read_frames(path, num_frames)` gives.
+
+        Raises:
+            ValueError: some of them were not read.
+        """
+        place, wanted = {index: n for n, index in enumerate(self.indices)}, sample_frame_indices(self.total, num_frames)
+        if not place.keys() >= set(wanted):
+            raise ValueError(f"num_frames={num_frames}: these {len(self)} frames were not read for that number too")
+        places = [place[index] for index in wanted]
+        return replace(self, pixels=self.pixels[places], indices=wanted, timestamps=self.timestamps[places])
+
 
 def read_frames(
     path: str | Path,
-    num_frames: SupportsIndex = 50,
+    num_frames: SupportsIndex | Sequence[SupportsIndex] = 50,
     *,
     decoder: str | Callable[[Path], FrameReader] = "auto",
     size: Sequence[SupportsIndex] | None = None,
@@ -84,7 +96,8 @@ def read_frames(
 
     Args:
         path: the file or folder.
-        num_frames: N of the paper. A shorter video gives all the frames that `sample_frame_indices` picks.
+        num_frames: N of the paper. A shorter video gives all the frames that `sample_frame_indices` picks. A list of
+            numbers gives the frames of all of them, each decoded once; `Frames.sampled` then takes one number's.
         decoder: "auto" (decord, then PyAV if decord cannot), "decord", "pyav", or a callable that opens a path
             and returns a `FrameReader`; a callable runs in this process, so `timeout_s` does not cover it.
         size: (height, width) to resize each frame to as it is decoded (Pillow bicubic, the reference's resize),
@@ -100,9 +113,9 @@ def read_frames(
         VideoError: the file cannot be decoded in time; says which file, why, and what to do.
         ValueError: num_frames, decoder, size or timeout_s out of range.
     """
-    num_frames = operator.index(num_frames)
+    num_frames = [operator.index(number) for number in as_list(num_frames)]
     size = None if size is None else tuple(map(operator.index, size))
-    if num_frames < 1:
+    if not num_frames or min(num_frames) < 1:
         raise ValueError(f"num_frames={num_frames}: ask for at least 1 frame")
     if timeout_s is not None and not timeout_s > 0:
         raise ValueError(f"timeout_s={timeout_s}: give a number of seconds above 0, or None for no limit")
@@ -141,10 +154,16 @@ def decoders_for(path: Path, decoder: str) -> list[str]:
     return [decoder]
 
 
-def decode(reader: FrameReader, path: Path, num_frames: int, size: tuple[int, int] | None) -> Frames:
+def as_list(num_frames: SupportsIndex | Sequence[SupportsIndex]) -> list[SupportsIndex]:
+    """One number, or several, as a list."""
+    return [num_frames] if hasattr(num_frames, "__index__") else list(num_frames)
+
+
+def decode(reader: FrameReader, path: Path, num_frames: list[int], size: tuple[int, int] | None) -> Frames:
     """Sample and read frames through an open reader; every failure of the reader becomes a `VideoError`."""
     try:
-        indices = sample_frame_indices(reader.total, num_frames)
+        samples = [sample_frame_indices(reader.total, number) for number in num_frames]
+        indices = samples[0] if len(samples) == 1 else sorted({index for sample in samples for index in sample})
         pixels, timestamps = [], []
         for picture, seconds in reader.read(indices):
             pixels.append(picture if size is None else resize_picture(picture, size))

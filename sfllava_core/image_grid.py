@@ -43,6 +43,9 @@ class ImageGrid(PathwaySpec):
         """One whole view, and the tiles."""
         return 1 + self.tile_rows * self.tile_columns
 
+    def decoded_size(self, size: tuple[int, int], resize: str = "pillow") -> None:
+        """Frames keep their size: the picture is shrunk as a whole."""
+
     def arrange(
         self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
     ) -> UInt8[np.ndarray, "views height width 3"]:

@@ -18,6 +18,7 @@ from sfllava_core.checkpoints import (
     check_complete,
     check_supported,
     checked_source,
+    default_pathways,
     guess_prompt_style,
     image_statistics,
     loading,
@@ -28,8 +29,7 @@ from sfllava_core.checkpoints import (
 )
 from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, frame_features, preprocess
 from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
-from sfllava_core.image_grid import ImageGrid
-from sfllava_core.pathways import PathwaySpec, SlowFast
+from sfllava_core.pathways import PathwaySpec
 from sfllava_core.prompts import checked_style
 from sfllava_core.shared_prefix import install_attention
 from sfllava_core.sharing import ContextError
@@ -43,8 +43,8 @@ Progress = Callable[[str, int, int], None]
 class VideoLLM:
     """A LLaVA-NeXT model and its tokenizer, made to watch videos.
 
-    Attributes: model, tokenizer, name, prompt_style; grid (rows, columns) of patches a frame; image_size (height,
-    width) in pixels; dim, the language model's width; max_positions, the longest sequence allowed.
+    Attributes: model, tokenizer, name, prompt_style; pathways, the default spec; grid (rows, columns) of patches a
+    frame; image_size (height, width) in pixels; dim, the language model's width; max_positions, the longest sequence.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class VideoLLM:
         vision, text = model.config.vision_config, model.config.text_config
         self.image_size = (vision.image_size, vision.image_size)
         self.grid = (vision.image_size // vision.patch_size,) * 2
+        self.pathways = default_pathways(model.config, self.grid)
         self.dim = text.hidden_size
         self.max_positions = rope.max_positions(text)
         self.stop_ids = stop_ids(model, tokenizer)
@@ -172,7 +173,7 @@ class VideoLLM:
     def watch(
         self,
         video: str | Path | Frames | np.ndarray | Tensor,
-        pathways: PathwaySpec | str = SlowFast(),
+        pathways: PathwaySpec | str | None = None,
         *,
         resize: str = "pillow",
         chunk_frames: int = 16,
@@ -185,7 +186,7 @@ class VideoLLM:
         Args:
             video: a file or a folder of images, which is sampled as `pathways` says; or frames that are sampled
                 already, `Frames` or uint8 (T, h, w, 3); or frame features of `encode`, floating (T, H, W, D).
-            pathways: how visual tokens are made of the frames, a spec or its name; the default is the paper's.
+            pathways: how visual tokens are made of the frames, a spec or its name; None takes `self.pathways`.
             resize, chunk_frames: see `encode`.  decoder, timeout_s: see `read_frames`.
             progress: called as progress(stage, done, total) with stages "decode" and "encode".
 
@@ -193,7 +194,7 @@ class VideoLLM:
             VideoError: the file cannot be decoded.  SpecError: the spec does not fit this model's grid.
             ContextError: the visual tokens alone do not fit the model's context.
         """
-        pathways = parse_spec(pathways) if isinstance(pathways, str) else pathways
+        pathways = parse_spec(pathways) if isinstance(pathways, str) else pathways or self.pathways
         check_resize_mode(resize)
         pathways.token_count(pathways.num_frames, self.grid)  # refuse a spec that does not fit before any work
         stopwatch = Stopwatch(self.device)
@@ -201,7 +202,7 @@ class VideoLLM:
         if isinstance(frames, (str, Path)):
             report = progress or (lambda stage, done, total: None)
             report("decode", 0, pathways.num_frames)
-            size = None if isinstance(pathways, ImageGrid) or resize != "pillow" else self.image_size
+            size = pathways.decoded_size(self.image_size, resize)
             with stopwatch("decode"):
                 frames = read_frames(frames, pathways.num_frames, decoder=decoder, size=size, timeout_s=timeout_s)
             report("decode", len(frames), len(frames))

@@ -9,6 +9,7 @@ pathway takes, and how it pools them. `spec.visual_tokens(features)` does it; `s
     slow_only(12), fast_only(100)   one eye alone                 (table 4, and "no fast pathway" in section 4.4)
     uniform(32, (12, 12))           LLaVA-NeXT-Image              (every frame pooled alike)
     ImageGrid(3, 2)                 IG-VLM                        (frames laid out as one picture; image_grid.py)
+    Blind()                         no visual token at all        (a control: what the questions alone give away)
 """
 
 import json
@@ -64,6 +65,13 @@ class PathwaySpec:
     def arrange(self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid) -> UInt8[np.ndarray, "views h2 w2 3"]:
         """The pictures that the vision tower encodes: here each frame is one. `size` is the tower's (height, width)."""
         return pixels
+
+    def decoded_size(self, size: tuple[int, int], resize: str = "pillow") -> tuple[int, int] | None:
+        """(height, width) to shrink frames to while they are decoded; None keeps the video's own size.
+
+        The tower's own `size`, wherever that gives the very pixels that shrinking later would.
+        """
+        return size if resize == "pillow" else None
 
     def to_json(self) -> str:
         """The spec as JSON with its method's name; `parse_spec` gives the same value back."""
@@ -173,6 +181,30 @@ def fast_only(num_frames: SupportsIndex = 50, grid: Grid = (4, 4)) -> SlowFast:
 def uniform(num_frames: SupportsIndex = 32, grid: Grid = (12, 12)) -> SlowFast:
     """Every sampled frame pooled alike to `grid`: LLaVA-NeXT-Image takes 32 frames at 12 x 12."""
     return fast_only(num_frames, grid)
+
+
+@dataclass(frozen=True)
+class Blind(PathwaySpec):
+    """Nothing is seen: the prompt without any visual token. What a model scores so, it has from the questions alone."""
+
+    num_frames = 1  # frames are sampled all the same, and dropped
+
+    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
+        """No pathway, no token."""
+        return {}
+
+    def visual_tokens(
+        self, features: Float[Tensor, "frames rows columns dim"], newline: Float[Tensor, "dim"] | None = None
+    ) -> Float[Tensor, "tokens dim"]:
+        """Features to no token."""
+        return features.new_zeros(0, features.shape[-1])
+
+    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
+        """No token, no frame."""
+        return torch.zeros(0, dtype=torch.long)
+
+    def __str__(self) -> str:
+        return "blind"
 
 
 def __getattr__(name: str):

@@ -1,13 +1,19 @@
-"""Specs as text: `parse_spec` reads what `str(spec)` and `spec.to_json()` write, and the released code's own names."""
+"""Specs as text: `parse_spec` reads what `str(spec)` and `spec.to_json()` write, and the released code's own names.
+
+And `scaled_spec`: a spec of the paper's grid for a model of another one.
+"""
 
 import json
 import re
+from dataclasses import replace
+from math import floor
 from typing import SupportsIndex
 
 from sfllava_core.image_grid import ImageGrid
-from sfllava_core.pathways import Grid, Pathway, PathwaySpec, SlowFast
+from sfllava_core.pathways import Blind, Grid, Pathway, PathwaySpec, SlowFast
 from sfllava_core.pooling import NO_POOL, Pool, SpecError
 
+PAPER_GRID = (24, 24)
 RELEASED_POOLS = {
     "concat": NO_POOL,
     "spatial_1d_max_pool": Pool.window("max", 1, 2),
@@ -39,6 +45,8 @@ def parse_spec(text: str, num_frames: SupportsIndex = 50, grid: Grid = (24, 24))
     if (released := from_released_name(text, num_frames)) is not None:
         released.token_count(grid=grid)
         return released
+    if text == str(Blind()):
+        return Blind()
     if match := OWN_GRID.fullmatch(text):
         return ImageGrid(*map(int, match.groups()))
     return from_own_name(text)
@@ -90,8 +98,10 @@ def from_fields(text: str) -> PathwaySpec:
         method = fields.pop("method")
         if method == "ImageGrid":
             return ImageGrid(**fields)
+        if method == "Blind":
+            return Blind(**fields)
         if method != "SlowFast":
-            raise SpecError(f"spec method {method!r}: choose SlowFast or ImageGrid")
+            raise SpecError(f"spec method {method!r}: choose SlowFast, ImageGrid or Blind")
         for name in ("slow", "fast"):
             if fields.get(name) is not None:
                 pool = fields[name]["pool"]
@@ -99,3 +109,21 @@ def from_fields(text: str) -> PathwaySpec:
         return SlowFast(**fields)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise SpecError(f"spec {text!r} is not JSON that to_json wrote: {error!r}") from error
+
+
+def scaled_spec(spec: PathwaySpec, grid: Grid) -> PathwaySpec:
+    """A spec of the paper's 24 x 24 grid for another grid: 4 x 4 tokens of 24 x 24 are 2 x 2 of 12 x 12.
+
+    Windows stay as they are (they divide), output sizes shrink in proportion, to the nearest and at least 1.
+    """
+    if not isinstance(spec, SlowFast):
+        return spec
+
+    def shrink(pathway: Pathway | None) -> Pathway | None:
+        if pathway is None or pathway.pool.kind != "to":
+            return pathway
+        *frames, rows, columns = pathway.pool.size
+        sides = [max(1, floor(side * own / whole + 0.5)) for side, own, whole in zip((rows, columns), grid, PAPER_GRID)]
+        return replace(pathway, pool=Pool("to", (*frames, *sides)))
+
+    return replace(spec, slow=shrink(spec.slow), fast=shrink(spec.fast))

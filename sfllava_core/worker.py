@@ -30,7 +30,7 @@ main(sys.argv[1])
 
 
 def decode_in_worker(
-    decoder: str, path: Path, num_frames: int, size: tuple[int, int] | None, timeout_s: float
+    decoder: str, path: Path, num_frames: list[int], size: tuple[int, int] | None, timeout_s: float
 ) -> Frames:
     """`read_frames` in a child process, ended after `timeout_s` seconds.
 

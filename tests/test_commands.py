@@ -9,6 +9,10 @@ import nbformat
 import pytest
 from conftest import DOG, GRAND_PRIX, ROOT
 
+from sfllava_core.__main__ import parser
+from sfllava_core.bench.annotations import load_annotations
+from sfllava_core.bench.layouts import LAYOUTS
+from sfllava_core.defaults import DEFAULT_VIDEO, POCKETBENCH
 from sfllava_core.headless import NotebookError, run_notebook, table, typed, widget_errors
 
 
@@ -20,10 +24,26 @@ def command(*words: object, **env: str) -> subprocess.CompletedProcess:
 
 
 def test_ask_answers_a_question():
-    done = command("ask", GRAND_PRIX, "What is on the road?", "--max-new-tokens", 5)
+    """Nothing but a film and a question: the pocket model, by its own spec, knows what is in the bubble."""
+    film, answer = DEFAULT_VIDEO, open_answer(DEFAULT_VIDEO.stem, "What is in the bubble?")
+    done = command("ask", film, "What is in the bubble?")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{answer}\n"
+    assert "50 frames of 150" in done.stderr and "slow8-max1x2_fastall-to2x2" in done.stderr
+    assert "random weights" not in done.stderr
+
+
+def open_answer(film: str, question: str) -> str:
+    """What PocketBench has as the answer."""
+    found = load_annotations("pocketbench", POCKETBENCH / "PocketBench_QA.csv")
+    return next(one.answer for one in found if (one.video, one.questions) == (film, (question,)))
+
+
+def test_ask_with_random_weights_says_that_its_words_mean_nothing():
+    done = command("ask", GRAND_PRIX, "What is on the road?", "--max-new-tokens", 5, "--model", "data/tiny")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert "50 frames of 288" in done.stderr and "random weights" in done.stderr
+    assert "50 frames of 288" in done.stderr and "random weights" in done.stderr and "3680 visual" in done.stderr
 
 
 def test_ask_chooses_among_options():
@@ -53,7 +73,7 @@ def test_what_goes_wrong_is_one_line(words, message):
 def test_doctor_reports_versions_and_device():
     done = command("doctor")
     assert done.returncode == 0, done.stdout
-    for word in ("torch 2", "transformers 5", "decord", "device\n  ok", "tiny"):
+    for word in ("torch 2", "transformers 5", "decord", "device\n  ok", "data/pocket", DEFAULT_VIDEO.name):
         assert word in done.stdout
 
 
@@ -80,20 +100,30 @@ def test_bench_prints_both_ways_and_the_bound():
 
 
 def test_the_main_job_writes_notebook_report_and_results(tmp_path, capsys):
-    assert run_notebook(ROOT / "notebooks" / "00_start_here.ipynb", tmp_path / "out", {"max_new_tokens": "4"}) == 0
+    """`make run` on two films: every layout, the table on the terminal, one page that needs no network."""
+    assert run_notebook(ROOT / "notebooks" / "08_reproduce.ipynb", tmp_path / "out", {"toy_videos": "2"}) == 0
     out = capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["visual_tokens"] == {"slow": 2880, "fast": 800} and len(results["table"]) == 3
-    assert out.splitlines()[-1] == f"report: {tmp_path / 'out' / '00_start_here.html'}"
-    assert all(row["question"] in out for row in results["table"])
-    page = (tmp_path / "out" / "00_start_here.html").read_text()
-    assert page.count("<img") == 3
+    assert [row["layout"] for row in results["table"]] == list(LAYOUTS)
+    assert (results["films"], results["profile"], results["dry_run"]) == (2, "toy", False)
+    assert set(results["books"].values()) == {"24 expected = 24 answered + 0 failed"}
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'out' / '08_reproduce.html'}"
+    assert all(row["layout"] in out and row["mean (95 %)"] in out for row in results["table"])
+    page = (tmp_path / "out" / "08_reproduce.html").read_text()
+    assert page.count("<img") == 2
     assert 'src="http' not in page and '<link rel="stylesheet" href="http' not in page, (
         "the report must need no network"
     )
-    executed = nbformat.read(tmp_path / "out" / "00_start_here.ipynb", as_version=4)
+    executed = nbformat.read(tmp_path / "out" / "08_reproduce.ipynb", as_version=4)
     assert all(not output.name == "stderr" for cell in executed.cells if cell.cell_type == "code"
                for output in cell.outputs if output.output_type == "stream"), "no warnings"  # fmt: skip
+
+
+def test_make_run_takes_all_films():
+    """What `make run` would start."""
+    done = subprocess.run(["make", "-n", "run"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert "-m sfllava_core run -p toy_videos 0" in done.stdout
+    assert parser().parse_args(["run"]).notebook.name == "08_reproduce.ipynb"
 
 
 def write_notebook(path, *sources: str):

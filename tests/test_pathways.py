@@ -187,7 +187,7 @@ def test_pooling_keeps_dtype():
         (lambda: parse_spec("slowfast-slow_10frms_magic_pool-fast_4x4"), "magic_pool"),
         (lambda: parse_spec("somethingelse"), "not understood"),
         (lambda: parse_spec("frames50_fastall-to4x4_slow10-none"), "slow then fast"),
-        (lambda: parse_spec('{"method": "Other"}'), "choose SlowFast or ImageGrid"),
+        (lambda: parse_spec('{"method": "Other"}'), "choose SlowFast, ImageGrid or Blind"),
         (lambda: parse_spec("{broken"), "not JSON"),
         (lambda: SlowFast().token_count(50, (25, 25)), "must divide the grid"),
         (lambda: SlowFast().token_count(50, (2, 2)), "invent tokens"),

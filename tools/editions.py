@@ -25,6 +25,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # this checkout's package, installed or not
 NOTEBOOKS = ROOT / "notebooks"
 PACKED = ("sfllava_core", "data/tiny", "data/clips", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
           "README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")  # fmt: skip
@@ -56,14 +57,14 @@ def execute(path: Path) -> None:
         RuntimeError: a cell wrote to stderr (a warning, most likely).
     """
     from nbclient import NotebookClient
-    from traitlets.config import Config
+
+    from sfllava_core.headless import private_kernel
 
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:  # sockets of its own: no network, no clash with another kernel
-        sockets = Config({"KernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}})
-        where = {"metadata": {"path": str(path.parent)}}
-        NotebookClient(notebook, timeout=300, config=sockets, resources=where).execute(env=with_this_checkout())
+    with tempfile.TemporaryDirectory() as folder:
+        kernel, where = private_kernel(Path(folder)), {"metadata": {"path": str(path.parent)}}
+        NotebookClient(notebook, timeout=300, config=kernel, resources=where).execute(env=with_this_checkout())
     seconds = time.perf_counter() - start
     tidy(notebook)
     notebook.metadata.setdefault("course", {})["run_seconds"] = 5 * max(1, round(seconds / 5))

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from sfllava_core.bench.chat import Judge
-from sfllava_core.bench.plans import Plan, make_plan
+from sfllava_core.bench.plans import make_plans
 from sfllava_core.bench.preflight import check_videos
 from sfllava_core.bench.published import load_paper
 from sfllava_core.bench.reproduce import FAILS, reproduce
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the runs that make the paper's tables")
     for name, text in (("check", "are all videos there?"), ("run", "make one run, or a sweep of several")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--run", nargs="+", required=True, help="such as table2_7b")
+        command.add_argument("--run", nargs="+", required=True, help="such as table2_7b, table4_7b, tables_7b")
         command.add_argument("--benchmark", help="such as egoschema, where a run is of several")
         command.add_argument("--profile", choices=PROFILES, default="full")
         command.add_argument("--model", help="a checkpoint's folder or hub id, in place of the run's own")
@@ -52,18 +52,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def plans_of(asked: argparse.Namespace) -> list[Plan]:
-    """A plan for each run named, and for each benchmark of it where none is named."""
-    runs, plans = load_runs(load_paper()), []
-    for name in asked.run:
-        benchmarks = [run.benchmark for run in runs if name in (run.name, run.id)] or [None]
-        for benchmark in [asked.benchmark] if asked.benchmark else benchmarks:
-            plans.append(
-                make_plan(name, benchmark, runs=runs, **{option: getattr(asked, option) for option in PLANNED})
-            )
-    return plans
-
-
 def main(arguments: list[str] | None = None) -> int:
     """0 where all went well, 1 where something is missing."""
     asked = parser().parse_args(arguments)
@@ -73,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{run.name:<32} {run.benchmark:<12} {run.pathways!s:<42} paper: {paper}")
         return 0
     try:
-        plans = plans_of(asked)
+        plans = make_plans(asked.run, asked.benchmark, **{option: getattr(asked, option) for option in PLANNED})
         if asked.command == "check":
             found = [check_videos(plan.questions(), VideoFolder(plan.videos)) for plan in plans]
             print(*(f"{plan.id}: {one}" for plan, one in zip(plans, found)), sep="\n")

@@ -1,11 +1,13 @@
 """A plan: one run of the paper's list (or one's own), with the model, files and profile that it is to be made with."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from transformers import AutoConfig
 
 from sfllava_core.bench.annotations import load_annotations
+from sfllava_core.bench.layouts import of_other_films
 from sfllava_core.bench.published import PAPER, load_paper
 from sfllava_core.bench.records import MULTIPLE_CHOICE, OPEN_ENDED, TEXT_GENERATION, Question, find_benchmark
 from sfllava_core.bench.runs import PROFILES, PaperRun, find_run, load_runs
@@ -26,6 +28,8 @@ class Plan:
 
     id: names its folder.  task: which kind of question is asked ("" for all).  annotations, videos: paths.
     max_videos: only the questions about the first so many videos.  published, note: what to compare with.
+    other_film: a control: each question is asked about the next film in place of its own.
+    cell: the paper's (table, row, benchmark) that it makes, or stands for in miniature.
     """
 
     id: str
@@ -38,6 +42,8 @@ class Plan:
     max_videos: int | None = None
     published: dict[str, float] | None = None
     note: str = ""
+    other_film: bool = False
+    cell: tuple[str, ...] = ()
 
     def questions(self) -> list[Question]:
         """The plan's questions.
@@ -52,7 +58,7 @@ class Plan:
         found = [question for question in found if question.video in set(names)]
         if not found:
             raise PlanError(f"{self.annotations}: no question of kind {self.task or 'any'} is left to ask")
-        return found
+        return of_other_films(found) if self.other_film else found
 
     def identity(self) -> dict[str, object]:
         """JSON-able: all of the plan that its numbers depend on."""
@@ -112,7 +118,30 @@ def make_plan(
         max_videos=max_videos or changes.get("videos"),
         published=chosen.published,
         note=chosen.note,
+        cell=(chosen.table, chosen.row, chosen.benchmark),
     )
+
+
+def make_plans(names: Sequence[str], benchmark: str | None = None, **options: object) -> list[Plan]:
+    """The plans of several runs, for each benchmark of a run where none is named.
+
+    Args:
+        names: runs, or beginnings of runs: "table4_7b" stands for all its rows, "tables_7b" for tables 1 to 7.
+        options: as in `make_plan`.
+
+    Raises:
+        RunError: no such run.  PlanError: a path is missing.
+    """
+    runs, plans = load_runs(load_paper()), []
+    for name in names:
+        found = [run for run in runs if name in (run.name, run.id)]
+        found = found or [run for run in runs if run.name.startswith(f"{name}_")]
+        found = found or [run for run in runs if name == f"tables_{run.size}" and run.table.startswith("table")]
+        found = [run for run in found if benchmark in (None, run.benchmark)]
+        if not found:
+            find_run(runs, name, benchmark)  # says which there are
+        plans += [make_plan(run.name, run.benchmark, runs=runs, **options) for run in found]
+    return plans
 
 
 def load_profiles(path: str | Path = PAPER / "runs.yaml") -> dict[str, dict]:

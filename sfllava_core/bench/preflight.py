@@ -5,12 +5,13 @@ the judge must answer. With `allow_missing` the run may start without some video
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig
 
+from sfllava_core.bench.chat import Chat, Judge, JudgeError
 from sfllava_core.bench.opening import check_files
 from sfllava_core.bench.records import Question
 from sfllava_core.bench.videos import VideoFolder
@@ -103,8 +104,45 @@ def check_videos(
     unknown = [path for name, path in found.items() if open_files and name not in watched]
     broken = check_files(unknown, workers=workers, timeout_s=timeout_s, progress=progress)
     causes |= {name: broken[path] for name, path in found.items() if path in broken}
-    note = f"{len(unknown)} files were opened" if open_files else "files were found, not opened"
+    before = f", {len(watched & counts.keys())} had been watched before" if watched & counts.keys() else ""
+    note = f"{len(unknown)} files were opened{before}" if open_files else "files were found, not opened"
     return Preflight({name: causes[name] for name in counts if name in causes}, dict(counts), notes=[note])
+
+
+def check_plans(plans: list, judge: Judge | None = None, *, follow_links: bool = False, **options: object) -> Preflight:
+    """What all of these plans need together: each video opened once, memory for each spec, the judge.
+
+    Args:
+        plans: `Plan` values.  options: as in `check_videos`.
+
+    Raises:
+        AnnotationError: the annotation files cannot be used.  VideoError: there is no such folder of videos.
+        ModelError: no such checkpoint, or one that cannot be used.
+    """
+    videos, counts, obstacles, notes = {}, Counter(), [], []
+    for folder in dict.fromkeys(plan.videos for plan in plans):
+        here = sorted((plan for plan in plans if plan.videos == folder), key=lambda plan: not plan.other_film)
+        asked = {(question.benchmark, question.key): question for plan in here for question in plan.questions()}
+        found = check_videos(list(asked.values()), VideoFolder(folder, follow_links=follow_links), **options)
+        videos, notes = videos | found.videos, notes + found.notes
+        counts.update(found.questions)
+    for model, spec in dict.fromkeys((plan.model, plan.settings.pathways) for plan in plans):
+        for lines, new in zip((obstacles, notes), check_memory(model, spec)):
+            lines += new
+    for lines, new in zip((obstacles, notes), check_judge(judge)):
+        lines += new
+    return Preflight(videos, dict(counts), obstacles, notes)
+
+
+def check_judge(judge: Judge | None) -> tuple[list[str], list[str]]:
+    """Does the judge answer? (obstacles, notes), each possibly empty; without a judge both are."""
+    if judge is None:
+        return [], []
+    try:
+        with Chat(replace(judge, tries=min(judge.tries, 3))) as chat:
+            return [], [f"the judge answers as {chat.ping()!r}"]
+    except JudgeError as error:
+        return [str(error)], []
 
 
 def check_memory(

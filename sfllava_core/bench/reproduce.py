@@ -4,15 +4,16 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from operator import add
 from pathlib import Path
 
 from sfllava_core.bench.annotations import AnnotationError
 from sfllava_core.bench.books import Outcome, read_outcome
-from sfllava_core.bench.chat import Chat, Judge, JudgeError
+from sfllava_core.bench.chat import Judge, JudgeError
 from sfllava_core.bench.journal import JournalError, answers_fingerprint, read_journal
 from sfllava_core.bench.judge import Judgements, judge_answers, judgements_file, settings_of
 from sfllava_core.bench.plans import Plan
-from sfllava_core.bench.preflight import PreflightError, check_memory, check_videos
+from sfllava_core.bench.preflight import PreflightError, check_judge, check_memory, check_videos
 from sfllava_core.bench.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
 from sfllava_core.bench.report import write_report
 from sfllava_core.bench.results import ResultsError, make_results, read_results, write_results
@@ -147,13 +148,7 @@ def preflight(
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in read_outcome(folder / "answers.jsonl").watched}
     found = check_videos(questions, videos, watched=frozenset(watched))
-    obstacles, notes = check_memory(plan.model, plan.settings.pathways)
-    if judge is not None:
-        try:
-            with Chat(replace(judge, tries=min(judge.tries, 3))) as chat:
-                notes.append(f"the judge answers as {chat.ping()!r}")
-        except JudgeError as error:
-            obstacles.append(str(error))
+    obstacles, notes = map(add, check_memory(plan.model, plan.settings.pathways), check_judge(judge))
     found = replace(found, obstacles=obstacles, notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))

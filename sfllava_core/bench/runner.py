@@ -25,7 +25,6 @@ from sfllava_core.bench.records import Question
 from sfllava_core.bench.settings import RunSettings
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
-from sfllava_core.image_grid import ImageGrid
 
 STAMPED = ("pathways", "model")
 
@@ -96,10 +95,9 @@ def jobs(questions: list[Question], settings: RunSettings) -> list[Job]:
 
 def read_video(llm, videos: VideoFolder, settings: RunSettings, timeout_s: float | None, name: str) -> Frames:
     """A video's sampled frames, at the size that the model takes where that loses nothing."""
-    whole = isinstance(settings.pathways, ImageGrid) or settings.resize != "pillow"
-    size = None if whole else llm.image_size
-    number = settings.pathways.num_frames
-    return read_frames(videos.find(name), number, decoder=settings.decoder, size=size, timeout_s=timeout_s)
+    spec = settings.pathways
+    size = spec.decoded_size(llm.image_size, settings.resize)
+    return read_frames(videos.find(name), spec.num_frames, decoder=settings.decoder, size=size, timeout_s=timeout_s)
 
 
 def session(llm, left: int, repaired: int) -> Record:

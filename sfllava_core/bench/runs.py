@@ -1,18 +1,14 @@
 """The list of runs that make the paper's tables: data/paper/runs.yaml, expanded; and the same runs in miniature."""
 
 from dataclasses import dataclass, replace
-from math import floor
 from pathlib import Path
 
 from sfllava_core.bench.published import PAPER, published_values, table_rows
-from sfllava_core.image_grid import ImageGrid
-from sfllava_core.pathways import Grid, Pathway, PathwaySpec, SlowFast
-from sfllava_core.pooling import Pool
+from sfllava_core.pathways import Grid, PathwaySpec
 from sfllava_core.prompts import PromptParts
-from sfllava_core.specs import parse_spec
+from sfllava_core.specs import parse_spec, scaled_spec
 
 PROFILES = ("toy", "demo", "full")
-PAPER_GRID = (24, 24)
 
 
 class RunError(LookupError):
@@ -99,22 +95,3 @@ def find_run(runs: list[PaperRun], name: str, benchmark: str | None = None) -> P
         )
     names = sorted({run.name for run in runs})
     raise RunError(f"no run {name!r}{f' on {benchmark}' if benchmark else ''}; there are {', '.join(names)}")
-
-
-def scaled_spec(spec: PathwaySpec, grid: Grid) -> PathwaySpec:
-    """A spec of the paper's 24 x 24 grid for another grid: 4 x 4 tokens of 24 x 24 are 2 x 2 of 12 x 12.
-
-    Windows stay as they are (they divide), output sizes shrink in proportion, to the nearest and at least 1.
-    """
-    if isinstance(spec, ImageGrid):
-        return spec
-
-    def shrink(pathway: Pathway | None) -> Pathway | None:
-        if pathway is None or pathway.pool.kind != "to":
-            return pathway
-        *frames, rows, columns = pathway.pool.size
-        sides = [max(1, floor(side * own / whole + 0.5)) for side, own, whole in zip((rows, columns), grid, PAPER_GRID)]
-        return replace(pathway, pool=Pool("to", (*frames, *sides)))
-
-    assert isinstance(spec, SlowFast)
-    return replace(spec, slow=shrink(spec.slow), fast=shrink(spec.fast))

@@ -4,15 +4,19 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sfllava_core.bench.chat import Judge
 from sfllava_core.bench.compare import Made, compare, first_alike, read_made
 from sfllava_core.bench.html import page, table, tag
+from sfllava_core.bench.journal import answers_fingerprint
 from sfllava_core.bench.plans import Plan
+from sfllava_core.bench.preflight import check_plans
 from sfllava_core.bench.report import STYLE
-from sfllava_core.bench.reproduce import FAILS, load_model, reproduce
+from sfllava_core.bench.reproduce import FAILS, fingerprints, finished, load_model, reproduce
 from sfllava_core.bench.results import read_results
+from sfllava_core.bench.together import answer_together, can_share
 
 
-def sweep(plans: list[Plan], out: str | Path = "runs", **more: object) -> list[dict]:
+def sweep(plans: list[Plan], out: str | Path = "runs", *, together: bool = False, **more: object) -> list[dict]:
     """Run a list of plans; what is done is skipped, what fails is named and the others go on. Builds one table.
 
     A run on the same questions as an earlier one of the list is compared with that, question by question.
@@ -20,6 +24,8 @@ def sweep(plans: list[Plan], out: str | Path = "runs", **more: object) -> list[d
     Writes out/table.json and out/table.html. Each model is loaded once, where plans of one model follow each other.
 
     Args:
+        together: plans of one model and one folder of videos are answered film by film, each film decoded and encoded
+            once for all of them (together.py); the answers are the same, the seconds of a film are split evenly.
         more: as in `reproduce`.
 
     Returns:
@@ -27,11 +33,19 @@ def sweep(plans: list[Plan], out: str | Path = "runs", **more: object) -> list[d
     """
     load, rows = keep_last(more.pop("load", None) or load_model), []
     made: list[Made] = []
+    if together and can_share(plans) and not more.get("one_by_one"):
+        try:
+            answer_ahead(plans, Path(out), load, **more)
+        except FAILS as error:  # what is missing is named again below, plan by plan
+            more.get("say", print)(f"not answered together: {error}")
     for plan in plans:
         try:
             table_rows = reproduce(plan, out, load=load, **more)["table"]
         except FAILS as error:
             rows.append({"run": plan.id, "benchmark": plan.benchmark, "metric": f"{type(error).__name__}: {error}"})
+            continue
+        if not table_rows:
+            rows.append({"run": plan.id, "benchmark": plan.benchmark, "metric": "answered, not judged: name a judge"})
             continue
         made.append(read_made(plan, out))
         against = first_alike(made)
@@ -39,6 +53,35 @@ def sweep(plans: list[Plan], out: str | Path = "runs", **more: object) -> list[d
         rows += [{**row, "against": "" if place else text} for place, row in enumerate(table_rows)]
     write_table(rows, Path(out))
     return rows
+
+
+def answer_ahead(
+    plans: list[Plan],
+    out: Path,
+    load: Callable[[str], object],
+    *,
+    judge: Judge | None = None,
+    allow_missing: bool = False,
+    retry_failed: bool = False,
+    follow_links: bool = False,
+    say: Callable[[str], None] = print,
+    **running: object,
+) -> None:
+    """Answer what is left of plans that share their films; the loop of `sweep` then finds it answered.
+
+    Raises:
+        PreflightError: something is missing; nothing was begun.
+    """
+    asked = [(plan, plan.questions()) for plan in plans]
+    done = [finished(out / p.id / "results.json", fingerprints(p, q, judge, 0), retry_failed) for p, q in asked]
+    asked = [one for one, state in zip(asked, done) if not state]
+    if len(asked) < 2:
+        return
+    check_plans([plan for plan, _ in asked], judge, follow_links=follow_links).require(allow_missing)
+    llm, alike = load(plans[0].model), {}
+    for plan, questions in asked:  # what asks the very same is answered once; `reproduce` takes it over
+        alike.setdefault(answers_fingerprint(plan.settings.record(questions, llm)), plan)
+    answer_together(llm, list(alike.values()), out, retry_failed=retry_failed, say=say, **running)
 
 
 def keep_last(load: Callable[[str], object]) -> Callable[[str], object]:

@@ -8,8 +8,10 @@ import torch
 
 from pocket import prompts
 from pocket.evaluate import packed_prompts
+from pocket.lessons import LESSONS, LONGEST, draw_step, scene_at
+from pocket.library import POOLED
 from pocket.model import build, build_tokenizer
-from pocket.packing import collate
+from pocket.packing import collate, hints
 from pocket.questions import Question
 from pocket.train import run
 
@@ -81,3 +83,25 @@ def test_any_text_survives_the_tokenizer_and_letters_are_single_tokens():
     for question in ("Which way does the umbrella move?", "Which comes first, the key or the boat?"):
         words = tokenizer(f"Question: {question}", add_special_tokens=False).input_ids
         assert len(words) == len(question.replace("?", " ?").replace(",", " ,").split()) + 2
+
+
+def test_lessons_fill_the_stage_and_their_comics_fit():
+    assert sum(lesson.share for lesson in LESSONS) == pytest.approx(1)
+    rng = np.random.default_rng(0)
+    drawn = [draw_step(rng, scene_at(rng, progress)) for progress in np.linspace(0, 1, 3000)]
+    assert max(panels * POOLED[how] for panels, how, _ in drawn if how != "page") <= LONGEST
+    assert {panels for panels, *_ in drawn} == set(range(1, 10)) and "page" in {how for _, how, _ in drawn}
+    before_letters = int(3000 * (LESSONS[0].share + LESSONS[1].share))
+    assert not any(choice for *_, choice in drawn[:before_letters])
+
+
+@pytest.mark.parametrize(("end", "at_cat", "at_dog"), [("first", " first", " last"), ("last", " first", " last")])
+def test_an_order_question_hints_which_thing_is_which(end, at_cat, at_dog):
+    """The cat is first, the dog is last, whichever end is asked for."""
+    tokenizer = build_tokenizer()
+    ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
+    question = Question("order", f"Which comes {end}, the cat or the dog?", "the cat" if end == "first" else "the dog")
+    words = ids(question.text)
+    found = {words[place]: word for place, word in hints(ids, question, words, False).items()}
+    assert found[ids(" cat")[0]] == ids(at_cat)[0] and found[ids(" dog")[0]] == ids(at_dog)[0]
+    assert found[ids("?")[0]] == ids(" cat" if end == "first" else " dog")[0]

@@ -1,0 +1,237 @@
+"""Many specs on the same films, decoded and encoded once: the same as each spec by itself, and the same every time."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pocket.layouts import LAYOUTS as POCKET_LAYOUTS
+from pocket.layouts import Film, read_video, tokens_of
+from sfllava_core import Blind, VideoLLM, parse_spec, read_frames, token_budget
+from sfllava_core.bench import pocketbench
+from sfllava_core.bench.annotations import load_annotations
+from sfllava_core.bench.books import read_outcome
+from sfllava_core.bench.layouts import LAYOUTS, SLOWFAST, Layout, ask_through, of_other_films
+from sfllava_core.bench.pocketbench import pocketbench_plans, pocketbench_scores
+from sfllava_core.bench.stats import clustered_interval
+from sfllava_core.bench.sweeps import sweep
+from sfllava_core.bench.together import answer_together, can_share
+from sfllava_core.bench.videos import VideoFolder
+from sfllava_core.budget import MODEL_SHAPES
+from sfllava_core.defaults import POCKET, POCKETBENCH
+from sfllava_core.prompts import multiple_choice_prompt, open_ended_prompt
+
+FILMS = VideoFolder(POCKETBENCH)
+SAME_AS_POCKETS = {  # names here -> names in the pocket model's own evaluation
+    SLOWFAST: "slowfast 8x72 + 50x4",
+    "slow only": "slow 8x72",
+    "fast only": "fast 50x4",
+    "slow only, equal tokens": "slow 11x72, equal tokens",
+    "fast only, every frame": "fast 150x4, every frame",
+    "fast only, equal tokens": "fast 48x16, equal tokens",
+    "uniform, pooled": "uniform 22x36, equal tokens",
+    "uniform, whole": "whole frames 5x144, equal tokens",
+    "image grid": "image grid 2x2, AnyRes",
+}
+FEW = {name: LAYOUTS[name] for name in (SLOWFAST, "fast only", "image grid", "no visual tokens", "another film")}
+QUIET = {"progress": False, "timeout_s": None, "say": lambda text: None}
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return VideoLLM.from_pretrained(POCKET, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return load_annotations("pocketbench", POCKETBENCH)
+
+
+def about(questions, *films):
+    return [question for question in questions if question.video in films]
+
+
+@pytest.mark.parametrize("name", ["pocket_0000", "pocket_0077", "pocket_0078", "pocket_0079"])
+def test_frames_read_for_several_numbers_are_those_of_each(name):
+    """H.264, VP9, a variable frame rate and a gif; in this process and in a worker."""
+    together = read_frames(FILMS.find(name), [50, 11, 4], timeout_s=None)
+    assert len(together) == len(set(together.indices)) < 50 + 11 + 4
+    for number in (4, 11, 50):
+        alone, taken = read_frames(FILMS.find(name), number), together.sampled(number)
+        assert taken.indices == alone.indices and np.array_equal(taken.pixels, alone.pixels)
+        assert np.array_equal(taken.timestamps, alone.timestamps)
+    with pytest.raises(ValueError, match="not read for that number"):
+        together.sampled(7)
+
+
+def test_the_layouts_are_those_of_the_pocket_models_own_evaluation(pocket):
+    """Two implementations that share no code: the same counts, and the same visual tokens of a film."""
+    own = {name: layout.pathways.token_count(grid=pocket.grid) for name, layout in LAYOUTS.items()}
+    assert {name: own[name] for name in SAME_AS_POCKETS} == {
+        name: tokens_of(POCKET_LAYOUTS[theirs]) for name, theirs in SAME_AS_POCKETS.items()
+    }
+    film = Film(pocket.model, read_video(FILMS.find("pocket_0003")))
+    pixels = read_frames(FILMS.find("pocket_0003"), [50, 150, 48, 22, 11, 5, 4], size=(96, 96), timeout_s=None)
+    for name, theirs in SAME_AS_POCKETS.items():
+        spec = LAYOUTS[name].pathways
+        tokens = pocket.watch(pixels.sampled(spec.num_frames), spec).tokens
+        assert torch.allclose(tokens, film.visual_tokens(POCKET_LAYOUTS[theirs]), atol=2e-4), name
+
+
+def test_the_pocket_checkpoint_records_its_default_spec(pocket):
+    """config.json's `video_pathways`; pocket/model.py writes it."""
+    assert pocket.pathways == LAYOUTS[SLOWFAST].pathways
+
+
+def test_equal_tokens_are_nearly_equal():
+    counts = {name: layout.pathways.token_count(grid=(12, 12)) for name, layout in LAYOUTS.items()}
+    rivals = [name for name in counts if "equal" in name or name.startswith(("uniform", "image"))]
+    assert len(rivals) == 5
+    assert all(abs(counts[name] / counts[SLOWFAST] - 1) < 0.08 for name in rivals), counts
+
+
+def test_blind_is_a_spec_like_any_other():
+    assert parse_spec("blind") == parse_spec(Blind().to_json()) == Blind()
+    assert Blind().token_count(50) == 0 and len(Blind().token_frames(50, (24, 24))) == 0
+    assert token_budget(Blind(), MODEL_SHAPES["7b"]).visual_tokens == 0
+
+
+def test_shared_films_are_answered_as_each_spec_by_itself(pocket, questions):
+    """Every layout, both forms, from the files through `watch`, with no prefix shared: the same words."""
+    some = about(questions, "pocket_0003", "pocket_0079")[::3]
+    assert {bool(question.options) for question in some} == {True, False}
+    found = list(ask_through(pocket, LAYOUTS, some, FILMS, timeout_s=None))
+    assert Counter(one.layout for one in found) == dict.fromkeys(LAYOUTS, len(some))
+    elsewhere = {question.key: question.video for question in of_other_films(some)}
+    texts = {(one.layout, one.question.key): one.text for one in found}
+    for name, layout in LAYOUTS.items():
+        watched = {film: pocket.watch(FILMS.find(film), layout.pathways) for film in ("pocket_0003", "pocket_0079")}
+        for question in some:
+            film = elsewhere[question.key] if layout.other_film else question.video
+            text = question.questions[0]
+            prompt = multiple_choice_prompt(text, question.options) if question.options else open_ended_prompt(text)
+            (plain,) = watched[film].generate([prompt], max_new_tokens=16, share_prefix=False)
+            assert plain.text == texts[name, question.key], (name, question)
+
+
+def test_answers_are_the_same_from_run_to_run(questions):
+    some = about(questions, "pocket_0001", "pocket_0002")
+    runs = [list(ask_through(VideoLLM.from_pretrained(POCKET, device="cpu"), FEW, some, FILMS)) for _ in range(2)]
+    assert runs[0] == runs[1] and not any(one.error for one in runs[0])
+
+
+def test_right_is_exact_words_or_the_letter(pocket, questions):
+    some = about(questions, "pocket_0003")
+    for one in ask_through(pocket, {"one": LAYOUTS[SLOWFAST].pathways}, some, FILMS, timeout_s=None):
+        if one.question.options:
+            assert one.right == (one.text[:1].upper() == one.question.answer_letter)
+        else:
+            assert one.right == (one.text == one.question.answer)
+
+
+def test_a_film_that_is_gone_is_an_error_for_every_layout(pocket, questions, tmp_path):
+    (tmp_path / "pocket_0001.mp4").write_bytes(FILMS.find("pocket_0001").read_bytes())
+    some = about(questions, "pocket_0001", "pocket_0002")
+    found = list(ask_through(pocket, FEW, some, VideoFolder(tmp_path), timeout_s=None))
+    assert len(found) == len(FEW) * len(some)
+    for one in found:
+        film = one.question.video
+        expected = film if one.layout != "another film" else {"pocket_0001": "pocket_0002"}.get(film, "pocket_0001")
+        assert bool(one.error) == (expected == "pocket_0002")
+
+
+def test_another_film_is_never_ones_own(questions):
+    moved = of_other_films(questions)
+    assert [question.key for question in moved] == [question.key for question in questions]
+    assert all(a.video != b.video for a, b in zip(moved, questions))
+    assert Counter(q.video for q in moved) == Counter(q.video for q in questions)
+
+
+def plans_of(films, **more):
+    return pocketbench_plans(layouts=FEW, max_videos=films, **more)
+
+
+def answers_in(folder, plans):
+    """Plan -> question -> what was written."""
+    outcomes = {plan.id: read_outcome(folder / plan.id / "answers.jsonl") for plan in plans}
+    return {name: {key: record["answers"] for key, record in one.answers.items()} for name, one in outcomes.items()}
+
+
+def test_a_run_that_was_broken_off_ends_as_one_that_was_not(pocket, tmp_path):
+    plans = plans_of(3)
+    answer_together(pocket, plans, tmp_path / "whole", **QUIET)
+    for plan in plans:  # what a kill in the midst of the second film leaves: some plans have more of it than others
+        lines = (tmp_path / "whole" / plan.id / "answers.jsonl").read_bytes().splitlines(keepends=True)
+        keep = 20 if plan is plans[0] else 16
+        (tmp_path / "torn" / plan.id).mkdir(parents=True)
+        (tmp_path / "torn" / plan.id / "answers.jsonl").write_bytes(b"".join(lines[:keep]) + lines[keep][:30])
+    answer_together(pocket, plans, tmp_path / "torn", **QUIET)
+    whole = answers_in(tmp_path / "whole", plans)
+    assert answers_in(tmp_path / "torn", plans) == whole
+    assert all(len(answers) == 3 * 12 for answers in whole.values())
+
+
+def test_together_and_one_after_another_give_the_same_answers(pocket, tmp_path):
+    plans = plans_of(2)
+    sweep(plans, tmp_path / "together", together=True, load=lambda name: pocket, **QUIET)
+    sweep(plans, tmp_path / "apart", load=lambda name: pocket, **QUIET)
+    assert answers_in(tmp_path / "together", plans) == answers_in(tmp_path / "apart", plans)
+
+
+def test_only_plans_of_one_kind_share():
+    plans = plans_of(2)
+    assert can_share(plans) and not can_share([plans[0], plans[0]])
+    assert not can_share([plans[0], replace(plans[1], model="another")])
+    assert not can_share([replace(plan, settings=replace(plan.settings, share="nothing")) for plan in plans])
+    with pytest.raises(ValueError, match="ids of their own"):
+        answer_together(None, [plans[0], plans[0]], Path("nowhere"))
+
+
+def test_the_table_weighs_forms_and_families_alike(pocket, tmp_path):
+    """Each number by hand from the records, the intervals by the library's own bootstrap."""
+    plans = plans_of(4)
+    sweep(plans, tmp_path, together=True, load=lambda name: pocket, **QUIET)
+    scores = pocketbench_scores(plans, tmp_path, FEW)
+    assert [row.layout for row in scores] == list(FEW) and scores[0].lead is None
+    assert [row.tokens for row in scores] == [776, 200, 744, 0, 776]
+    means = {}
+    for row, plan in zip(scores, plans):
+        outcome, cells = read_outcome(tmp_path / plan.id / "answers.jsonl"), {}
+        for question in plan.questions():
+            text = outcome.answers[question.key]["answers"][0]
+            right = text == question.answer if not question.options else text[:1].upper() == question.answer_letter
+            cells.setdefault((question.group, bool(question.options)), []).append(right)
+        families = {family: 50 * (np.mean(cells[family, True]) + np.mean(cells[family, False])) for family, _ in cells}
+        assert {family: found.value for family, found in row.families.items()} == pytest.approx(families)
+        means[row.layout] = np.mean(list(families.values()))
+        assert row.accuracy.value == pytest.approx(means[row.layout])
+        assert row.accuracy.videos == 4 and row.accuracy.questions == 48
+    for row in scores[1:]:
+        assert row.lead.value == pytest.approx(means[SLOWFAST] - means[row.layout])
+        assert row.lead.low <= row.lead.value <= row.lead.high
+    texts = pocketbench.text_rows(scores)
+    assert texts[0]["lead of SlowFast (95 %)"] == "-" and texts[0]["tokens"] == "776"
+
+
+def test_the_lead_is_paired_by_film():
+    """Two layouts that differ by the same on every film: no doubt about the lead, whatever the films' own spread."""
+    rng = np.random.default_rng(0)
+    films = {str(n): str(n // 10) for n in range(200)}
+    hard = {film: rng.random() for film in set(films.values())}
+    weights = dict.fromkeys(films, 1.0)
+    lead = pocketbench.mean(
+        {key: (hard[film] + 0.1) - hard[film] for key, film in films.items()}, weights, films, False
+    )
+    assert lead.value == pytest.approx(10) and lead.high - lead.low < 1e-6
+    alone = clustered_interval([hard[film] for film in films.values()], list(films.values()))
+    assert 100 * (alone.high - alone.low) > 10
+
+
+def test_layouts_may_be_bare_specs(pocket, questions):
+    some = about(questions, "pocket_0003")[:2]
+    spec = parse_spec("frames4_slowall-max1x2")
+    bare, named = (list(ask_through(pocket, {"x": one}, some, FILMS, timeout_s=None)) for one in (spec, Layout(spec)))
+    assert bare == named and len(bare) == 2

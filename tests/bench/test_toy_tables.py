@@ -1,0 +1,169 @@
+"""Tables 1 to 7 in miniature: the kit's own films, the pocket model, a stub judge on loopback, headlessly."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from sfllava_core import VideoLLM
+from sfllava_core.bench.entry import annotations_beside, folder_for, judge_for, plans_for, timeout_for
+from sfllava_core.bench.forecast import forecast, hours_at_least, shape_of
+from sfllava_core.bench.paper_tables import paper_tables
+from sfllava_core.bench.plans import PlanError
+from sfllava_core.bench.preflight import PreflightError, check_plans
+from sfllava_core.bench.published import load_paper
+from sfllava_core.bench.reproduce import reproduce
+from sfllava_core.bench.runs import load_runs
+from sfllava_core.bench.sweeps import sweep
+from sfllava_core.budget import MODEL_SHAPES
+from sfllava_core.defaults import DEFAULT_MODEL, POCKET, ROOT
+from sfllava_core.headless import run_notebook
+
+from .judge_server import JudgeServer
+from .test_reproduce import QUIET, judge_of
+
+NOTEBOOK = ROOT / "notebooks" / "08_reproduce.ipynb"
+EXCERPTS = ROOT / "data" / "excerpts"
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in folder.glob("*/*")}
+
+
+def test_tables_1_to_7_in_miniature_and_a_second_run_is_skipped_whole(tmp_path):
+    """The 7B runs of every table, on two films, one benchmark of each kind: all the rows that the paper has."""
+    kinds = ("msvd", "egoschema", "vcgbench")
+    plans = [plan for kind in kinds for plan in plans_for("tables_7b", kind, toy_videos=2, max_new_tokens=4)]
+    listed = [run for run in load_runs(load_paper()) if run.size == "7b" and run.table.startswith("table")]
+    runs = [run for run in listed if run.benchmark in kinds]
+    assert {plan.id for plan in plans} == {f"{run.id}_toy" for run in runs}
+    assert {run.row for run in runs} | {"LLaVA-NeXT-Image"} == {run.row for run in listed}
+    assert {Path(plan.model) for plan in plans} == {POCKET} and not any(plan.published for plan in plans)
+    model = VideoLLM.from_pretrained(POCKET, device="cpu")
+    with JudgeServer(["plain", "prose"]) as server:
+        rows = sweep(plans, tmp_path, together=True, judge=judge_of(server), load=lambda name: model, **QUIET)
+        before, asked = stamps(tmp_path), len(server.requests)
+
+        def refuse(name):
+            raise AssertionError("a model was loaded for what is done")
+
+        again = sweep(plans, tmp_path, together=True, judge=judge_of(server), load=refuse, **QUIET)
+        assert (again, stamps(tmp_path), len(server.requests)) == (rows, before, asked)
+    assert all("value" in row for row in rows), rows
+    tables = paper_tables(plans, tmp_path)
+    assert {name[:6] for name in tables} == {f"table{number}" for number in range(1, 8)}
+    for run in runs:
+        (row,) = [row for row in tables[run.table] if row["row"] == run.row]
+        cells = [text for name, text in row.items() if name.startswith(f"{run.benchmark} ")]
+        assert cells and "-" not in cells and not any("paper" in text for text in cells)
+    assert {name.split()[-1] for name in tables["table3_text_generation"][0]} >= {"judge_temporal", "judge_mean"}
+    assert paper_tables(plans[:1], tmp_path / "nowhere")["table1_open_ended"][0]["row"] == "SF-LLaVA"
+
+
+def test_answers_that_need_a_judge_and_have_none_are_said_to(tmp_path):
+    plans = plans_for("table3_7b", profile="toy", toy_videos=1, max_new_tokens=2)[:1]
+    (row,) = sweep(plans, tmp_path, **QUIET)
+    assert "not judged" in row["metric"] and "value" not in row
+    assert paper_tables(plans, tmp_path)["table3_text_generation"][0]["vcgbench"] == "not judged"
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("table2_7b", 3), ("table2_7b_egoschema", 1), ("table4_7b", 12), ("table7_34b", 8), ("table5_7b,table6_7b", 26)],
+)
+def test_names_stand_for_runs(name, count):
+    assert len(plans_for(name, profile="toy")) == count
+
+
+def test_parameters_that_are_left_out(tmp_path):
+    """No videos: the kit's own. Videos: the paper's run, with the annotations that lie beside them."""
+    toy, pocketbench = plans_for("table2_7b"), plans_for("pocketbench")
+    assert {plan.benchmark for plan in toy + pocketbench} == {"pocketbench"}
+    assert {plan.settings.max_new_tokens for plan in toy + pocketbench} == {16}
+    (real,) = plans_for("table2_7b", "egoschema", videos=str(EXCERPTS / "videos"), toy_videos=1)
+    assert (real.published, real.max_videos, real.settings.max_new_tokens) == ({"accuracy": 47.2}, None, 128)
+    assert real.annotations == EXCERPTS / "annotations"
+    with pytest.raises(PlanError, match="give annotations"):
+        annotations_beside(str(tmp_path))
+    assert folder_for("", [real]) == ROOT / "runs" / "reproduce" and folder_for(str(tmp_path), toy) == tmp_path
+    assert timeout_for(toy) is None and judge_for("") is None
+    (away,) = plans_for("table2_7b", "egoschema", videos=str(tmp_path), annotations=str(EXCERPTS / "annotations"))
+    assert timeout_for([away]) > 0
+    assert judge_for("stub", "http://127.0.0.1:9/v1").model == "stub"
+
+
+def test_the_forecast_is_that_of_the_readme():
+    """500 EgoSchema questions about 500 videos: 0.03 hours at least for the 7B on an H100 (data/paper/README.md)."""
+    assert shape_of("llava-hf/llava-v1.6-34b-hf") is MODEL_SHAPES["34b"] and shape_of("someone/else") is None
+    assert shape_of(str(DEFAULT_MODEL)).grid == (12, 12)
+    (plan,) = plans_for("table2_7b", "egoschema", videos=str(EXCERPTS / "videos"))
+    questions, videos = len(plan.questions()), len({question.video for question in plan.questions()})
+    assert hours_at_least(plan, MODEL_SHAPES["7b"]) / videos * 500 == pytest.approx(0.03, abs=0.005)
+    row = forecast(plan)
+    assert (row["tokens"], row["questions"], row["videos"]) == ("3,680", f"{questions:,}", f"{videos:,}")
+
+
+def test_one_check_for_all_plans(tmp_path):
+    """A video that is missing is named once; a judge that is not there is an obstacle; nothing is begun."""
+    plans = plans_for("table2_7b", videos=str(tmp_path), annotations=str(EXCERPTS / "annotations"), model=str(POCKET))
+    with JudgeServer() as server:
+        judge = judge_of(server)
+        assert "the judge answers" in str(check_plans(plans, judge))
+    found = check_plans(plans, judge)
+    assert found.lost == sum(found.questions.values()) > 0
+    assert len(found.obstacles) == 1 and "does not answer" in found.obstacles[0]
+    with pytest.raises(PreflightError, match="no video of this name"):
+        reproduce(plans[0], tmp_path / "out", load=None, **QUIET)
+
+
+def papermill(out: Path, **parameters: object) -> subprocess.CompletedProcess:
+    """The call as a user types it."""
+    words = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", str(NOTEBOOK), str(out), "-k", "python3", "--no-progress-bar", *words],
+        capture_output=True, text=True, cwd=ROOT, timeout=280, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def test_papermill_runs_a_row_of_the_paper(tmp_path):
+    """The excerpts' two EgoSchema questions and random weights: the books, and the paper's number beside ours."""
+    done = papermill(
+        tmp_path / "out.ipynb", run="table2_7b", benchmark="egoschema", model="data/tiny",
+        videos="data/excerpts/videos", max_new_tokens=2, out_dir=tmp_path / "runs",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "runs" / "results.json").read_text())
+    assert results["books"] == {"table2_7b_egoschema": "2 expected = 2 answered + 0 failed"}
+    assert [row["paper"] for row in results["table"]] == [47.2, "-"]
+    assert (tmp_path / "runs" / "table2_7b_egoschema" / "report.html").exists()
+    text = str(nbformat.read(tmp_path / "out.ipynb", as_version=4))
+    assert "(paper 47.2)" in text and "second run: skipped whole" in text
+
+
+def test_a_dry_run_begins_nothing_and_says_what_is_missing(tmp_path):
+    parameters = {"run": "table2_7b", "benchmark": "nextqa", "model": "data/tiny", "dry_run": True,
+                  "annotations": "data/excerpts/annotations", "videos": "data/clips"}  # fmt: skip
+    assert run_notebook(NOTEBOOK, tmp_path / "out", parameters) == 0
+    text = str(nbformat.read(tmp_path / "out" / NOTEBOOK.name, as_version=4))
+    assert "0 of 2 videos can be used, for 0 of 6 questions" in text
+    assert not list((tmp_path / "out").glob("*/answers.jsonl"))
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["dry_run"] and results["table"][0]["questions"] == "6"
+
+
+def test_the_notebook_builds_judged_tables(tmp_path):
+    """Tables 1 and 3 in miniature through the notebook, with a judge on loopback."""
+    with JudgeServer() as server:
+        parameters = {"run": "table1_7b_msvd,table3_7b", "profile": "toy", "toy_videos": 1, "max_new_tokens": 6,
+                      "judge": "stub", "judge_url": server.url}  # fmt: skip
+        assert run_notebook(NOTEBOOK, tmp_path / "out", parameters) == 0
+        assert len(server.requests) > 7
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    metrics = {row["metric"] for row in results["table"]}
+    assert {"judge_accuracy", "judge_score", "exact_match", "judge_temporal", "judge_mean"} <= metrics
+    text = str(nbformat.read(tmp_path / "out" / NOTEBOOK.name, as_version=4))
+    assert "table3_text_generation" in text and "vcgbench judge_mean" in text
