@@ -4,7 +4,10 @@ import base64
 import re
 
 import pytest
-from course import LESSONS, NOTEBOOKS, code_cells, prose, read
+from conftest import ROOT
+from course import CHAPTERS, LESSONS, NOTEBOOKS, code_cells, prose, read
+
+PROSE_TO_CODE, AT_LEAST = 2.0, 1.5  # words of prose to one of code: in the course as a whole, and in each chapter
 
 EACH = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
@@ -42,6 +45,23 @@ def test_code_cells_are_short_and_prose_leads(path):
     ]
 
 
+def words(path) -> tuple[int, int]:
+    """Words (what blanks and line ends part) of a chapter's prose, and of its code."""
+    notebook = read(path)
+    return len(prose(notebook).split()), sum(len(cell.source.split()) for cell in code_cells(notebook))
+
+
+@EACH
+def test_prose_outweighs_code(path):
+    text, code = words(path)
+    assert text / code >= AT_LEAST, f"{text} words of prose to {code} of code"
+
+
+def test_the_course_has_two_words_of_prose_to_one_of_code():
+    text, code = (sum(column) for column in zip(*map(words, CHAPTERS)))
+    assert text / code >= PROSE_TO_CODE, f"{text} words of prose to {code} of code"
+
+
 @EACH
 def test_it_is_committed_executed_clean_and_small(path):
     notebook = read(path)
@@ -66,3 +86,19 @@ def test_it_is_committed_executed_clean_and_small(path):
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([\w./]+)\)", prose(read(path))):
         assert (NOTEBOOKS / target).exists(), target
+
+
+def test_instructors_find_every_chapter_with_its_times_and_in_both_plans():
+    guide = (ROOT / "INSTRUCTOR.md").read_text()
+    for path in CHAPTERS:
+        planned = read(path).metadata.course.minutes
+        (row,) = re.findall(rf"^\| `{path.stem}` .*$", guide, re.M)
+        assert f"| {planned} min |" in row and re.search(r"\| [0-9]+ s \|$", row), row
+    for name in ("90 minutes", "half a day"):
+        plan = guide.split(f"## A plan for {name}")[1].split("\n## ")[0]
+        assert set(re.findall(r"`(\w+)`", plan)) >= {path.stem for path in CHAPTERS}, name
+    mistakes = guide.split("## What people get wrong")[1].split("\n## ")[0]
+    for path in CHAPTERS:
+        assert f"**`{path.stem}`**" in mistakes, path.stem
+    total = sum(read(path).metadata.course.minutes for path in CHAPTERS)
+    assert f"{total} minutes" in guide
