@@ -161,7 +161,7 @@ def saved(page, path: Path) -> list:
     before = path.stat().st_mtime_ns
     page.keyboard.press("Control+s")
     deadline = time.monotonic() + 30
-    while path.stat().st_mtime_ns == before:
+    while path.stat().st_mtime_ns == before or not path.read_text().rstrip().endswith("}"):  # not yet whole
         assert time.monotonic() < deadline, f"{path.name} was not saved"
         page.wait_for_timeout(100)
     return code_cells(read(path))

@@ -89,18 +89,17 @@ def choice_prompt(question: str, options: list[str]) -> str:
     )
 
 
-OPEN = {
+OPEN = {  # movement, and cards by letter, are not learned (data/pocket/README.md)
     "What number is on the blue card?": "8",
     "What is in the bubble?": "a key",
     "Is there a tree?": "yes",
     "Is there a dog?": "no",
     "Which comes first, the fish or the cup?": "the cup",
     "Which comes last, the tree or the cup?": "the tree",
-    "Which way does the rocket move?": "up",
 }
 CHOICES = {
     "What is in the bubble?": (["a cat", "a cup", "a key", "a star", "a rocket"], "C"),
-    "What number is on the red card?": (["1", "3", "8", "5", "0"], "B"),
+    "Which of these can be seen?": (["a dog", "a tree", "a bird", "a boat", "a cat"], "B"),
     "Which of these comes last?": (["the fish", "the cup", "the dog", "the tree", "the sun"], "A"),
 }
 
