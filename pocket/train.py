@@ -34,7 +34,7 @@ from pocket.tower import train_tower
 STEPS = {"tower": 1300, "align": 300, "answers": 5000}
 PLACES_A_STEP = 3_400  # sequence places in a batch: short sequences make big batches
 HINTS = 0.5  # weight of the hints in stage 3; it falls to nothing with the learning rate
-WARM_UP, COOL_DOWN = 150, 0.3  # steps; share of the steps
+WARM_UP, COOL_DOWN = 0.03, 0.3  # shares of the steps
 SHELF = 600  # comics kept for each number of panels (three times as many single pictures)
 
 
@@ -72,11 +72,11 @@ def answer_loss(
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """The share of the peak rate at a step of stage 3: up in WARM_UP steps, level, and down in the last COOL_DOWN.
+    """The share of the peak rate at a step of stage 3: up in the first WARM_UP, level, and down in the last COOL_DOWN.
 
     Level for long, since families are learned suddenly and late, each at its own time.
     """
-    return min(1.0, (step + 1) / WARM_UP, max(0.01, (steps - step) / (COOL_DOWN * steps)))
+    return min(1.0, (step + 1) / (WARM_UP * steps), max(0.01, (steps - step) / (COOL_DOWN * steps)))
 
 
 def train_answers(

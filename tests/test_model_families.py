@@ -47,7 +47,7 @@ def test_it_loads_watches_and_answers_the_same_both_ways(family, golden_frames):
     assert llm.prompt_style == {"mistral": "mistral", "34b": "chatml", "tied": "vicuna"}[name]
     assert llm.grid == (12, 12) and llm.image_size == (96, 96)
     video = llm.watch(golden_frames)
-    assert video.tokens.shape == (10 * 72 + 50 * 16, 32)
+    assert video.tokens.shape == (10 * 72 + 50 * 4, 32), "the paper's pathways, scaled to the grid"
     questions = ["why?", "what is it that the man holds?", "who is there?"]
     assert video.ask(questions, max_new_tokens=10) == video.ask(questions, max_new_tokens=10, share_prefix=False)
     shared, plain = (video.choose("which?", ["a", "b"], share_prefix=share).scores for share in (True, False))

@@ -318,7 +318,7 @@ def test_an_answer_cannot_spoil_its_own_input():
 
 
 def test_an_unknown_exercise_is_named():
-    with pytest.raises(KeyError, match="choose one of sample"):
+    with pytest.raises(KeyError, match=r"choose one of .*sample"):
         exercises.check("nonsense", len)
 
 
