@@ -10,13 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from sfllava_core.bench.pocketbench import OPEN_CHANCE as CHANCE
+from sfllava_core.bench.published import load_paper
 from sfllava_core.bench.records import Question
 from sfllava_core.bench.stats import Interval, Paired, clustered_interval, paired_comparison
 from sfllava_core.figures import COLOURS
 
 Marks = dict[str, float]  # question key -> 1.0 where the answer is right
 About = dict[str, Question]
-CHANCE = {"detail": 100 / 10, "brief": 100 / 16, "order": 100 / 2, "presence": 100 / 2, "motion": 100 / 5}
 BOTH = "#333333"
 LOOKS = {"both": (BOTH, "o"), "slow": (COLOURS["slow"], "s"), "fast": (COLOURS["fast"], "^")}
 OTHER = ("#7A7A7A", "D")
@@ -153,11 +154,7 @@ def published(table: str, rows: Sequence[object], size: str = "7b") -> dict[str,
 
     table: "table5_slow_pooling", "table6_fast_pooling" or "table7_prompts"; "table4_fast_only" by number of frames.
     """
-    import yaml
-
-    from sfllava_core.defaults import ROOT
-
-    paper = yaml.safe_load((ROOT / "data" / "paper" / "paper_results.yaml").read_text())[table][size]
+    paper = load_paper()[table][size]
     if table == "table4_fast_only":
         return {
             f"{n} frames": {"ActivityNet-QA": paper["anet"][n][0], "EgoSchema": paper["egoschema"][n]} for n in rows

@@ -216,11 +216,11 @@ def test_a_worker_whose_parent_was_killed_ends_itself(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom sfllava_core import read_frames\n"
     code += f"read_frames({str(GRAND_PRIX)!r}, 3, decoder='decord', timeout_s=1)"
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)})
-    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 30)
+    assert comes_true(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 30)
     parent.kill()
     parent.wait()
     child = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not is_running(child), 20)
+    assert comes_true(lambda: not is_running(child), 20)
 
 
 def is_running(pid: int) -> bool:
@@ -228,11 +228,13 @@ def is_running(pid: int) -> bool:
     return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def wait_until(condition, seconds: float) -> None:
+def comes_true(condition, seconds: float) -> bool:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        if time.monotonic() >= end:
+            return False
         time.sleep(0.1)
+    return True
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root reads everything")

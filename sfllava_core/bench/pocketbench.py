@@ -16,12 +16,11 @@ from sfllava_core.bench.settings import RunSettings
 from sfllava_core.bench.stats import Interval, clustered_interval
 from sfllava_core.defaults import POCKET, POCKETBENCH
 
-# Per cent that a guesser gets: one of 10 digits, 16 things, the 2 that are named, yes or no, 5 ways to move; and one of
-# 5 options. Each family is the mean of both, as in the table.
-CHANCE = {
-    family: (100 / answers + 100 / 5) / 2
-    for family, answers in {"detail": 10, "brief": 16, "order": 2, "presence": 2, "motion": 5}.items()
-}
+# Per cent that a guesser gets: asked openly, one of 10 digits, 16 things, the 2 that are named, yes or no, 5 ways to
+# move; and one of 5 options. In the table each family is the mean of both.
+ANSWERS = {"detail": 10, "brief": 16, "order": 2, "presence": 2, "motion": 5}
+OPEN_CHANCE = {family: 100 / answers for family, answers in ANSWERS.items()}
+CHANCE = {family: (chance + 100 / 5) / 2 for family, chance in OPEN_CHANCE.items()}
 
 
 @dataclass(frozen=True)
