@@ -1,13 +1,13 @@
 """The curriculum of stage 3: what its comics look like, and what is asked about them, lesson by lesson.
 
 Each family is learned where it is easiest: cards on single fine pictures, presence and order on two coarse panels,
-letters on short comics, movement on two to four panels; at the end everything on 1 to 9 panels. In the one run with
-all of it mixed from the beginning (its places were aligned more strongly too), 2,200 steps taught the bubble only.
+letters on short comics, movement on two to four panels; at the end everything on 1 to 9 panels.
 Next in the data's way: `packing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from pocket.library import POOLED, POOLS
 
 LONGEST = 700  # visual tokens of a comic
+CHOICES = ("curriculum", "pooling", "offsets")  # what `train --without` leaves out, to see what each is worth
 
 
 @dataclass(frozen=True)
@@ -50,28 +51,36 @@ MIDDLE = ("to 2x2", "to 4x4", "to 4x4", "max 1x2", "mean 2x2")
 CARDS = Scene((1, 1, 2), ("none", "max 1x2", "max 1x2", "mean 2x2"), _asked(4, 1, 0.3, 1.5, 0.1, 0.6))
 PAIRS = Scene((2,), ("to 2x2",), _asked(0.2, 1, 4, 2, 0.01, 1))
 LETTERS = Scene((1, 2, 2, 3), COARSE, _asked(1.5, 1.5, 0.7, 1.5, 0.2, 0.2), choices=0.95)
+LETTERED_CARDS = Scene(
+    (1, 1, 2), ("none", "max 1x2", "max 1x2", "mean 2x2"), _asked(4, 0.4, 0.4, 0.4, 0.2, 0.2), choices=0.95
+)
 MOVES = Scene((2, 3, 4), MIDDLE, _asked(0.6, 0.4, 1, 0.5, 4, 2), choices=0.25)
-EVERYTHING = Scene(tuple(range(1, 10)), (*POOLS, *COARSE), _asked(1.5, 0.8, 2, 1, 2.5, 0.8), choices=0.4, pages=0.04)
+EVERYTHING = Scene(tuple(range(1, 10)), (*POOLS, *COARSE), _asked(1.5, 0.8, 2, 1, 2.5, 0.8), choices=0.5, pages=0.04)
 LESSONS = (
-    Lesson(0.18, (CARDS, PAIRS)),
-    Lesson(0.18, (CARDS, PAIRS, PAIRS, PAIRS)),
-    Lesson(0.16, (LETTERS, LETTERS, LETTERS, CARDS, PAIRS)),
-    Lesson(0.14, (MOVES, MOVES, MOVES, LETTERS, LETTERS, CARDS, PAIRS)),
-    Lesson(0.34, (EVERYTHING,)),
+    Lesson(0.15, (CARDS, PAIRS)),
+    Lesson(0.24, (LETTERS, LETTERED_CARDS)),
+    Lesson(0.22, (MOVES, MOVES, LETTERS, LETTERED_CARDS, CARDS, PAIRS)),
+    Lesson(0.39, (EVERYTHING,)),
 )
 
 
-def scene_at(rng: np.random.Generator, progress: float) -> Scene:
-    """A scene of the lesson at `progress`, which runs from 0 to 1 over the stage."""
+def scene_at(rng: np.random.Generator, progress: float, without: Collection[str] = ()) -> Scene:
+    """A scene of the lesson at `progress`, from 0 to 1 over the stage; without the curriculum, of the last one."""
+    if "curriculum" in without:
+        return EVERYTHING
     ends = np.cumsum([lesson.share for lesson in LESSONS])
     lesson = LESSONS[min(int(np.searchsorted(ends, progress, side="right")), len(LESSONS) - 1)]
     return lesson.scenes[int(rng.integers(len(lesson.scenes)))]
 
 
-def draw_step(rng: np.random.Generator, scene: Scene) -> tuple[int, str, bool]:
-    """(panels, pooling, multiple choice) of one step; the pooling "page" is four panels in the AnyRes layout."""
+def draw_step(rng: np.random.Generator, scene: Scene, without: Collection[str] = ()) -> tuple[int, str, bool]:
+    """(panels, pooling, multiple choice) of one step; the pooling "page" is four panels in the AnyRes layout.
+
+    Without pooling at random, every panel is pooled as the slow pathway pools frames.
+    """
     choice = bool(rng.random() < scene.choices)
     if rng.random() < scene.pages:
         return 4, "page", choice
     panels = int(rng.choice(scene.panels))
-    return panels, str(rng.choice([how for how in scene.pools if panels * POOLED[how] <= LONGEST])), choice
+    pools = ("max 1x2",) if "pooling" in without else scene.pools
+    return panels, str(rng.choice([how for how in pools if panels * POOLED[how] <= LONGEST])), choice

@@ -81,9 +81,10 @@ def pack(
     choice: bool,
     panels: int,
     tokens: int,
+    offsets: bool = True,
 ) -> Packed:
     """The sequence of one comic of `panels` x `tokens` visual tokens. Prompt parts, position offsets and gaps
-    between panels are drawn from `rng`."""
+    between panels are drawn from `rng`; without `offsets` everything stands next to each other."""
     parts = {name: bool(rng.random() > 0.12) for name in ("task", "data", "answer")}
     pieces = [
         prompts.multiple_choice(q.choice_text, q.options, **parts) if choice else prompts.open_ended(q.text, **parts)
@@ -92,14 +93,14 @@ def pack(
     before, shared = tokenizer(pieces[0][0]), tokenizer(pieces[0][1])
     packed = Packed(1 + len(before), panels * tokens)
     packed.add([1, *before], 0, 0)
-    at = packed.before + int(rng.integers(0, 24))
-    stride = max(int(rng.integers(*EXTENT)) / panels, tokens)
+    at = packed.before + offsets * int(rng.integers(0, 24))
+    stride = max(offsets * int(rng.integers(*EXTENT)) / panels, tokens)
     for panel in range(panels):
         begin, first = int(panel * stride), len(packed.ids)
         packed.add([0] * tokens, at + begin, 0)
         place = int(rng.integers(tokens))
         packed.hint[first + place] = tokenizer(f" {min(9, (begin + place) // CLOCK)}")[0]
-    at += int((panels - 1) * stride) + tokens + int(rng.integers(0, 60))
+    at += int((panels - 1) * stride) + tokens + offsets * int(rng.integers(0, 60))
     packed.add(shared, at, 0)
     at += len(shared)
     for number, (question, piece) in enumerate(zip(questions, pieces, strict=True), start=1):
@@ -140,8 +141,8 @@ def hints(tokenizer: Callable[[str], list[int]], question: Question, ids: list[i
     if choice:
         newline = tokenizer("\n")[0]
         ends = [i for i, token in enumerate(ids) if token == newline][2:]
-        for place, option in zip(ends, question.options, strict=False):
-            found[place] = one[" yes"] if option == question.choice_answer else one[" no"]
+        for letter, place, option in zip(prompts.LETTERS, ends, question.options, strict=False):
+            found[place] = tokenizer(letter)[0] if option == question.choice_answer else one[" no"]
     return found
 
 
@@ -179,8 +180,10 @@ def sample(
     choice: bool,
     tokens: int,
     pages: bool,
+    offsets: bool = True,
     count: int = 6,
 ) -> Packed:
     """Draw questions about one comic and pack them."""
     panels = 1 if pages else len(times)
-    return pack(rng, tokenizer, choose(rng, asked, often, count, choice, tokens <= 16), choice, panels, tokens)
+    questions = choose(rng, asked, often, count, choice, tokens <= 16)
+    return pack(rng, tokenizer, questions, choice, panels, tokens, offsets)

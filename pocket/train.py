@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,16 +26,16 @@ from transformers import LlavaNextForConditionalGeneration
 
 from pocket import model as pocket_model
 from pocket.align import align
-from pocket.lessons import draw_step, scene_at
+from pocket.lessons import CHOICES, draw_step, scene_at
 from pocket.library import POOLED, Library, page, pool
 from pocket.packing import collate, sample
 from pocket.questions import ask
 from pocket.tower import train_tower
 
-STEPS = {"tower": 1300, "align": 300, "answers": 5000}
+STEPS = {"tower": 1300, "align": 300, "answers": 4000}
 PLACES_A_STEP = 3_400  # sequence places in a batch: short sequences make big batches
 HINTS = 0.5  # weight of the hints in stage 3; it falls to nothing with the learning rate
-WARM_UP, COOL_DOWN = 0.03, 0.3  # shares of the steps
+WARM_UP, COOL_DOWN = 0.0375, 0.3  # shares of the steps
 SHELF = 600  # comics kept for each number of panels (three times as many single pictures)
 
 
@@ -89,8 +90,12 @@ def train_answers(
     resume: bool,
     rate: float = 1.3e-3,
     places: int = PLACES_A_STEP,
+    without: Collection[str] = (),
 ) -> None:
-    """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps."""
+    """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps.
+
+    `without` some of `lessons.CHOICES`, to see what each is worth.
+    """
     for parameter in model.model.vision_tower.parameters():
         parameter.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -110,16 +115,17 @@ def train_answers(
     ids = lru_cache(maxsize=20_000)(lambda text: tokenizer(text, add_special_tokens=False).input_ids)
     for step in (bar := tqdm(range(first, steps), initial=first, total=steps, desc="3 answers", mininterval=5)):
         rng = np.random.default_rng([seed, 3, step])
-        scene = scene_at(rng, step / steps)
-        panels, how, choice = draw_step(rng, scene)
+        scene = scene_at(rng, step / steps, without)
+        panels, how, choice = draw_step(rng, scene, without)
         tokens, pages = POOLED[how], how == "page"
         visual = tokens if pages else panels * tokens
         size = int(np.clip(places // (visual + (400 if choice else 190)), 4, 24))
         comics = library.get(
             panels, [int(i) for i in rng.integers(SHELF * (3 if panels == 1 else 1), size=size)], pages
         )
+        offsets = "offsets" not in without
         sequences = [
-            sample(rng, ids, s, t, ask(rng, s, t), scene.families, choice, tokens, pages) for s, t, _ in comics
+            sample(rng, ids, s, t, ask(rng, s, t), scene.families, choice, tokens, pages, offsets) for s, t, _ in comics
         ]
         loss, hints, right = answer_loss(model, comics, sequences, how)
         optimizer.zero_grad()
@@ -148,7 +154,14 @@ def train_answers(
             (out / "answers.tmp").replace(file)
 
 
-def run(seed: int, out: Path, steps: dict[str, int], resume: bool, places: int = PLACES_A_STEP) -> None:
+def run(
+    seed: int,
+    out: Path,
+    steps: dict[str, int],
+    resume: bool,
+    places: int = PLACES_A_STEP,
+    without: Collection[str] = (),
+) -> None:
     """All stages; the finished checkpoint is `out`/checkpoint."""
     out.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
@@ -162,7 +175,7 @@ def run(seed: int, out: Path, steps: dict[str, int], resume: bool, places: int =
         train_tower(model.model.vision_tower, out, seed, steps["tower"], log=log, resume=resume)
         if not (resume and (out / "answers.pt").exists()):
             align(model, tokenizer, seed, steps["align"], log)
-        train_answers(model, tokenizer, out, seed, steps["answers"], log, resume, places=places)
+        train_answers(model, tokenizer, out, seed, steps["answers"], log, resume, places=places, without=without)
         pocket_model.save(model.eval(), tokenizer, out / "checkpoint")
 
 
@@ -172,11 +185,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--without", nargs="+", choices=CHOICES, default=(), help="leave these out of stage 3 (ablations)"
+    )
     for stage, number in STEPS.items():
         parser.add_argument(f"--{stage}-steps", type=int, default=number)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    run(args.seed, args.out, {stage: getattr(args, f"{stage}_steps") for stage in STEPS}, args.resume)
+    steps = {stage: getattr(args, f"{stage}_steps") for stage in STEPS}
+    run(args.seed, args.out, steps, args.resume, without=args.without)
 
 
 if __name__ == "__main__":

@@ -49,13 +49,6 @@ def lead(a: Marks, b: Marks, about: About, families: Sequence[str]) -> Paired:
     return paired_comparison(first, second, {key: about[key].video for key in keys})
 
 
-def tell(interval: Interval, signed: bool = False) -> str:
-    """ "95.8 [87.5, 100.0]", or with a sign for differences."""
-    sign = "+" if signed else ""
-    value, low, high = (round(number, 1) + 0.0 for number in (interval.value, interval.low, interval.high))  # no -0.0
-    return f"{value:{sign}5.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
-
-
 def plot_layouts(marks: dict[str, Marks], about: About, families: Sequence[str]) -> Figure:
     """Accuracy of every layout, a panel for each family; the dotted line is what guessing gives."""
     figure, axes = plt.subplots(1, len(families), figsize=(10, 0.34 * len(marks) + 0.9), sharey=True, squeeze=False)

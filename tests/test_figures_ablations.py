@@ -68,10 +68,6 @@ def test_what_carries_over(paper, ours, verdict):
     assert figures_ablations.carries_over(paper, 2.2, Interval(*ours, 100, 20)) == verdict
 
 
-def test_numbers_are_told_without_a_negative_zero():
-    assert figures_ablations.tell(Interval(0.83, -0.02, 2.5, 100, 20), signed=True) == " +0.8 [+0.0, +2.5]"
-
-
 def test_published_rows_are_those_of_the_paper():
     """Tables 4 to 7 of arXiv:2407.15841v2, 7B."""
     published = figures_ablations.published

@@ -142,14 +142,8 @@ def text_rows(scores: list[LayoutScore]) -> list[dict[str, str]]:
             "layout": row.layout,
             "tokens": str(row.tokens),
             **{family: f"{found.value:.1f}" for family, found in row.families.items()},
-            "mean (95 %)": interval_text(row.accuracy),
-            "lead of SlowFast (95 %)": "-" if row.lead is None else interval_text(row.lead, signed=True),
+            "mean (95 %)": row.accuracy.text(),
+            "lead of SlowFast (95 %)": "-" if row.lead is None else row.lead.text(signed=True),
         }
         for row in scores
     ]
-
-
-def interval_text(found: Interval, signed: bool = False) -> str:
-    """ "46.6 [43.1, 50.0]"."""
-    value = f"{found.value:+.1f}" if signed else f"{found.value:.1f}"
-    return f"{value} [{found.low:.1f}, {found.high:.1f}]"

@@ -32,6 +32,12 @@ class Interval:
         """The same in other units (100 for per cent)."""
         return Interval(self.value * factor, self.low * factor, self.high * factor, self.questions, self.videos)
 
+    def text(self, decimals: int = 1, signed: bool = False) -> str:
+        """ "95.8 [87.5, 100.0]", with plus signs for differences; the value alone where nothing can be said."""
+        rounded = (round(number, decimals) + 0.0 for number in (self.value, self.low, self.high))  # no -0.0
+        value, low, high = (f"{number:{'+' if signed else ''}.{decimals}f}" for number in rounded)
+        return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
+
 
 @dataclass(frozen=True)
 class Paired:

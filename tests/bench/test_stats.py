@@ -88,6 +88,12 @@ def test_weights_make_a_mean_of_means():
     assert clustered_interval(values, videos, weights).low < 2.5
 
 
+def test_numbers_are_told_without_a_negative_zero_and_without_an_unknown_interval():
+    assert Interval(0.83, -0.02, 2.5, 100, 20).text(signed=True) == "+0.8 [+0.0, +2.5]"
+    assert Interval(45.825, 40.0, 50.0, 100, 20).text(decimals=2) == "45.82 [40.00, 50.00]"
+    assert Interval(45.8, math.nan, math.nan, 10, 1).text() == "45.8"
+
+
 def test_equal_runs_do_not_differ_and_unpaired_questions_are_counted():
     videos = {str(n): f"v{n % 7}" for n in range(30)}
     a = {key: float(int(key) % 2) for key in videos}

@@ -8,10 +8,10 @@ import torch
 
 from pocket import prompts
 from pocket.evaluate import packed_prompts
-from pocket.lessons import LESSONS, LONGEST, draw_step, scene_at
+from pocket.lessons import EVERYTHING, LESSONS, LONGEST, draw_step, scene_at
 from pocket.library import POOLED
 from pocket.model import build, build_tokenizer
-from pocket.packing import collate, hints
+from pocket.packing import EXTENT, collate, hints, pack
 from pocket.questions import Question
 from pocket.train import run
 
@@ -91,8 +91,32 @@ def test_lessons_fill_the_stage_and_their_comics_fit():
     drawn = [draw_step(rng, scene_at(rng, progress)) for progress in np.linspace(0, 1, 3000)]
     assert max(panels * POOLED[how] for panels, how, _ in drawn if how != "page") <= LONGEST
     assert {panels for panels, *_ in drawn} == set(range(1, 10)) and "page" in {how for _, how, _ in drawn}
-    before_letters = int(3000 * (LESSONS[0].share + LESSONS[1].share))
-    assert not any(choice for *_, choice in drawn[:before_letters])
+    assert not any(choice for *_, choice in drawn[: int(3000 * LESSONS[0].share)])
+
+
+def test_training_choices_can_be_left_out():
+    """`--without`: no lessons is the last one all the time, no pooling the slow pathway's only, no offsets none."""
+    rng = np.random.default_rng(0)
+    assert all(scene_at(rng, progress, ["curriculum"]) is EVERYTHING for progress in (0, 0.3, 0.99))
+    drawn = [draw_step(rng, scene_at(rng, 0.9), ["pooling"]) for _ in range(300)]
+    assert {how for _, how, _ in drawn} == {"max 1x2", "page"}
+    tokenizer = build_tokenizer()
+    ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
+    question = Question("brief", "What is in the bubble?", "a cat")
+    close, spread = (pack(np.random.default_rng(3), ids, [question], False, 3, 4, offsets) for offsets in (False, True))
+    assert close.positions == list(range(len(close.ids))) and close.ids == spread.ids
+    assert spread.positions[-1] > close.positions[-1] + EXTENT[0] / 2
+
+
+def test_the_right_option_hints_its_letter_and_the_others_no():
+    tokenizer = build_tokenizer()
+    ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
+    options = ("a cat", "a dog", "a key", "a cup", "a fish")
+    question = Question("brief", "", "a key", "What is in the bubble?", options, "a key")
+    words = ids(prompts.multiple_choice(question.choice_text, options)[2])
+    found = hints(ids, question, words, True)
+    ends = [found[place] for place in sorted(found) if words[place] == ids("\n")[0]]
+    assert ends == [ids(" no")[0], ids(" no")[0], ids("C")[0], ids(" no")[0], ids(" no")[0]]
 
 
 @pytest.mark.parametrize(("end", "at_cat", "at_dog"), [("first", " first", " last"), ("last", " first", " last")])
