@@ -90,7 +90,7 @@ def test_weights_make_a_mean_of_means():
 
 def test_numbers_are_told_without_a_negative_zero_and_without_an_unknown_interval():
     assert Interval(0.83, -0.02, 2.5, 100, 20).text(signed=True) == "+0.8 [+0.0, +2.5]"
-    assert Interval(45.825, 40.0, 50.0, 100, 20).text(decimals=2) == "45.82 [40.00, 50.00]"
+    assert Interval(45.824, 40.0, 50.0, 100, 20).text(decimals=2) == "45.82 [40.00, 50.00]"
     assert Interval(45.8, math.nan, math.nan, 10, 1).text() == "45.8"
 
 
