@@ -2,7 +2,7 @@
 benchmark drawn from it.
 
 In the order of the data's way: `icons` and `world` (story -> frames), `questions` (story -> questions and answers),
-`model` (config and tokenizer), `tower`, `align` and `heads` (what the model knows before it answers), `lessons`,
-`library` and `packing` (what it practises on), `train` (stories -> checkpoint), `bench` (stories -> video files and
-annotations), `evaluate` (checkpoint + videos -> accuracy of every token layout).
+`model` (config and tokenizer), `tower` and `align` (what the model knows before it answers), `lessons`, `library` and
+`packing` (what it practises on), `train` (stories -> checkpoint), `bench` (stories -> video files and annotations),
+`evaluate` (checkpoint + videos -> accuracy of every token layout).
 """

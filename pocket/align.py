@@ -1,9 +1,8 @@
 """Stage 2 of training: what the tower sees is made to point where the words for it point.
 
 A projected patch (or the mean of a window of patches) is taught to point in the direction of the embeddings of the
-words for what it shows. That is how LLaVA's projector begins too, with captions instead of labels. Where the patch
-is stands in two dimensions of its own: mixed into the rest it hid what the patch shows, or was hidden by it.
-Next in the data's way: `train` teaches projector and language model to answer.
+words for what it shows and for where it is. That is how LLaVA's projector begins too, with captions instead of
+labels. Next in the data's way: `train` teaches projector and language model to answer.
 """
 
 from __future__ import annotations
@@ -15,15 +14,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlavaNextForConditionalGeneration
 
-from pocket import heads
+from pocket import model as pocket_model
 from pocket.library import mean_window
 from pocket.stories import still
 from pocket.tower import CARDS, GRID, KINDS, frame_features, patch_labels, photograph, pixels
 
 TOKEN_LENGTH = 2.0  # Euclidean length of word embeddings and, on average, of visual tokens when stage 3 begins
-PLACE_SCALE = 0.5  # of the place's two dimensions: about the size of the others; at 1 cards were not learned
-PLACES = {" left": (heads.ACROSS, -1), " right": (heads.ACROSS, 1)}
-PLACES |= {" top": (heads.DOWN, -1), " bottom": (heads.DOWN, 1)}
+PLACES = (" left", " right", " top", " bottom")
 
 
 def words_of_labels(tokenizer) -> Float[Tensor, "labels words"]:
@@ -36,10 +33,11 @@ def words_of_labels(tokenizer) -> Float[Tensor, "labels words"]:
     return table
 
 
-def place_targets() -> Float[Tensor, "patches 2"]:
-    """Where each patch is: across and down, from -1 to 1."""
-    along = (2 * torch.arange(GRID) + 1) / GRID - 1
-    return torch.stack([along.expand(GRID, GRID), along[:, None].expand(GRID, GRID)], dim=-1).flatten(0, 1)
+def place_targets() -> Float[Tensor, "patches 4"]:
+    """How much each patch is to the left, to the right, at the top and at the bottom, from 0 to 1."""
+    along = (torch.arange(GRID) + 0.5) / GRID
+    across, down = along.expand(GRID, GRID), along[:, None].expand(GRID, GRID)
+    return torch.stack([1 - across, across, 1 - down, down], dim=-1).flatten(0, 1)
 
 
 def align(model: LlavaNextForConditionalGeneration, tokenizer, seed: int, steps: int, log) -> None:
@@ -51,10 +49,8 @@ def align(model: LlavaNextForConditionalGeneration, tokenizer, seed: int, steps:
     """
     core, table = model.model, words_of_labels(tokenizer)
     used, projector, embedding = table.any(0), core.multi_modal_projector, core.language_model.embed_tokens
-    bias, targets = nn.Parameter(torch.full((int(used.sum()),), -4.0)), place_targets()
-    places = [heads.ACROSS, heads.DOWN]
-    shows = torch.ones(embedding.embedding_dim)
-    shows[places] = 0
+    place_words = [tokenizer(word, add_special_tokens=False).input_ids[0] for word in PLACES]
+    bias, places = nn.Parameter(torch.full((int(used.sum()),), -4.0)), place_targets()
     groups = [{"params": list(projector.parameters()), "lr": 3e-4}, {"params": [embedding.weight, bias], "lr": 3e-3}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -65,13 +61,11 @@ def align(model: LlavaNextForConditionalGeneration, tokenizer, seed: int, steps:
         labels = torch.from_numpy(np.stack([patch_labels(s) for s in stories])).flatten(1, 2)
         with torch.no_grad():
             seen = frame_features(core.vision_tower, pixels(np.stack([photograph(rng, s, 0.0) for s in stories])))
-        everything = projector(seen)
-        where = nn.functional.mse_loss(everything[..., places], targets.expand(len(seen), -1, -1))
-        projected = everything * shows
+        projected = projector(seen)
         batch_mean = projected.mean((0, 1))
         mean = torch.lerp(mean, batch_mean.detach(), 0.1)
         size = torch.lerp(size, (projected - batch_mean).norm(dim=-1).mean().detach(), 0.1)
-        words = nn.functional.normalize(embedding.weight * shows, dim=-1)
+        words = nn.functional.normalize(embedding.weight, dim=-1)
         window = int(rng.choice([2, 3, 6]))
         coarse = nn.functional.normalize(mean_window(projected - batch_mean, window), dim=-1)
         fine = nn.functional.normalize(projected - batch_mean, dim=-1)
@@ -80,6 +74,9 @@ def align(model: LlavaNextForConditionalGeneration, tokenizer, seed: int, steps:
         there = (mean_window(things, window) @ table[:, used] > 0).float()
         loss = _bce(12 * fine @ words[used].T + bias, (labels @ table[:, used]).clamp(max=1))
         loss = loss + 0.5 * _bce(12 * coarse @ words[used].T + bias, there)
+        where = nn.functional.binary_cross_entropy_with_logits(
+            24 * fine @ words[place_words].T, places.expand(len(fine), -1, -1)
+        )
         optimizer.zero_grad()
         (loss + 2 * where).backward()
         optimizer.step()
@@ -89,17 +86,12 @@ def align(model: LlavaNextForConditionalGeneration, tokenizer, seed: int, steps:
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     with torch.no_grad():
         projector.linear_2.bias.sub_(mean)
-        scale = torch.where(shows > 0, TOKEN_LENGTH / size, PLACE_SCALE)
-        projector.linear_2.weight.mul_(scale[:, None])
-        projector.linear_2.bias.mul_(scale)
-        embedding.weight.copy_(nn.functional.normalize(embedding.weight * shows, dim=-1) * TOKEN_LENGTH)
-        for word, (place, side) in PLACES.items():
-            embedding.weight[tokenizer(word, add_special_tokens=False).input_ids[0], place] = side * PLACE_SCALE
+        for parameter in projector.linear_2.parameters():
+            parameter.mul_(TOKEN_LENGTH / size)
+        embedding.weight.copy_(nn.functional.normalize(embedding.weight, dim=-1) * TOKEN_LENGTH)
         core.image_newline.mul_(TOKEN_LENGTH / core.image_newline.norm())
         model.lm_head.weight.copy_(embedding.weight / 4)
-        heads.mark_kinds(model)
-    in_things = table[: len(KINDS)].any(0)
-    heads.start_heads(model, in_things.nonzero()[:, 0].tolist(), (used & ~in_things).nonzero()[:, 0].tolist())
+        pocket_model.mark_kinds(model)
 
 
 def _bce(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The curriculum of stage 3: what its comics look like, and what is asked about them, lesson by lesson.
 
 Each family is learned where it is easiest: cards on single fine pictures, presence and order on two coarse panels,
-letters on short comics, movement on two to four panels; at the end everything on 1 to 9 panels.
+letters on short comics, movement on two to four panels; at the end everything on 1 to 9 panels. In the one run with
+all of it mixed from the beginning (its places were aligned more strongly too), 2,200 steps taught the bubble only.
 Next in the data's way: `packing`.
 """
 
@@ -51,16 +52,14 @@ MIDDLE = ("to 2x2", "to 4x4", "to 4x4", "max 1x2", "mean 2x2")
 CARDS = Scene((1, 1, 2), ("none", "max 1x2", "max 1x2", "mean 2x2"), _asked(4, 1, 0.3, 1.5, 0.1, 0.6))
 PAIRS = Scene((2,), ("to 2x2",), _asked(0.2, 1, 4, 2, 0.01, 1))
 LETTERS = Scene((1, 2, 2, 3), COARSE, _asked(1.5, 1.5, 0.7, 1.5, 0.2, 0.2), choices=0.95)
-LETTERED_CARDS = Scene(
-    (1, 1, 2), ("none", "max 1x2", "max 1x2", "mean 2x2"), _asked(4, 0.4, 0.4, 0.4, 0.2, 0.2), choices=0.95
-)
 MOVES = Scene((2, 3, 4), MIDDLE, _asked(0.6, 0.4, 1, 0.5, 4, 2), choices=0.25)
-EVERYTHING = Scene(tuple(range(1, 10)), (*POOLS, *COARSE), _asked(1.5, 0.8, 2, 1, 2.5, 0.8), choices=0.5, pages=0.04)
+EVERYTHING = Scene(tuple(range(1, 10)), (*POOLS, *COARSE), _asked(1.5, 0.8, 2, 1, 2.5, 0.8), choices=0.4, pages=0.04)
 LESSONS = (
-    Lesson(0.15, (CARDS, PAIRS)),
-    Lesson(0.24, (LETTERS, LETTERED_CARDS)),
-    Lesson(0.22, (MOVES, MOVES, LETTERS, LETTERED_CARDS, CARDS, PAIRS)),
-    Lesson(0.39, (EVERYTHING,)),
+    Lesson(0.18, (CARDS, PAIRS)),
+    Lesson(0.18, (CARDS, PAIRS, PAIRS, PAIRS)),
+    Lesson(0.16, (LETTERS, LETTERS, LETTERS, CARDS, PAIRS)),
+    Lesson(0.14, (MOVES, MOVES, MOVES, LETTERS, LETTERS, CARDS, PAIRS)),
+    Lesson(0.34, (EVERYTHING,)),
 )
 
 

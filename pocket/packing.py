@@ -141,8 +141,8 @@ def hints(tokenizer: Callable[[str], list[int]], question: Question, ids: list[i
     if choice:
         newline = tokenizer("\n")[0]
         ends = [i for i, token in enumerate(ids) if token == newline][2:]
-        for letter, place, option in zip(prompts.LETTERS, ends, question.options, strict=False):
-            found[place] = tokenizer(letter)[0] if option == question.choice_answer else one[" no"]
+        for place, option in zip(ends, question.options, strict=False):
+            found[place] = one[" yes"] if option == question.choice_answer else one[" no"]
     return found
 
 

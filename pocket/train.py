@@ -32,10 +32,10 @@ from pocket.packing import collate, sample
 from pocket.questions import ask
 from pocket.tower import train_tower
 
-STEPS = {"tower": 1300, "align": 300, "answers": 4000}
+STEPS = {"tower": 1300, "align": 300, "answers": 5000}
 PLACES_A_STEP = 3_400  # sequence places in a batch: short sequences make big batches
 HINTS = 0.5  # weight of the hints in stage 3; it falls to nothing with the learning rate
-WARM_UP, COOL_DOWN = 0.0375, 0.3  # shares of the steps
+WARM_UP, COOL_DOWN = 0.03, 0.3  # shares of the steps
 SHELF = 600  # comics kept for each number of panels (three times as many single pictures)
 
 
