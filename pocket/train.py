@@ -113,6 +113,7 @@ def train_answers(
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
     ids = lru_cache(maxsize=20_000)(lambda text: tokenizer(text, add_special_tokens=False).input_ids)
+    offsets = "offsets" not in without
     for step in (bar := tqdm(range(first, steps), initial=first, total=steps, desc="3 answers", mininterval=5)):
         rng = np.random.default_rng([seed, 3, step])
         scene = scene_at(rng, step / steps, without)
@@ -123,7 +124,6 @@ def train_answers(
         comics = library.get(
             panels, [int(i) for i in rng.integers(SHELF * (3 if panels == 1 else 1), size=size)], pages
         )
-        offsets = "offsets" not in without
         sequences = [
             sample(rng, ids, s, t, ask(rng, s, t), scene.families, choice, tokens, pages, offsets) for s, t, _ in comics
         ]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sfllava_core.bench.plans import Plan
-from sfllava_core.bench.results import ResultsError, read_results
+from sfllava_core.bench.results import ResultsError, interval_of, read_results
 
 
 def paper_tables(plans: list[Plan], out: str | Path) -> dict[str, list[dict[str, str]]]:
@@ -34,10 +34,8 @@ def cells_of(benchmark: str, path: Path) -> dict[str, str]:
 def cell_text(fields: dict) -> str:
     """ "46.6 [43.1, 50.0] (paper 47.2)"."""
     found, decimals = fields["over_expected"], 1 if fields["unit"] == "%" else 2
-    ends = [found["low"], found["high"]]
-    interval = "" if None in ends else f" [{ends[0]:.{decimals}f}, {ends[1]:.{decimals}f}]"
     paper = "" if fields["published"] is None else f" (paper {fields['published']:g})"
-    return f"{found['value']:.{decimals}f}{interval}{paper}"
+    return f"{interval_of(found).text(decimals)}{paper}"
 
 
 def aligned(rows: list[dict[str, str]]) -> list[dict[str, str]]:

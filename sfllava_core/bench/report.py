@@ -7,8 +7,7 @@ from sfllava_core.bench.examples import Gallery, example_sections
 from sfllava_core.bench.html import Markup, join, page, table, tag
 from sfllava_core.bench.judge import Judgements
 from sfllava_core.bench.records import Question
-from sfllava_core.bench.results import interval_text
-from sfllava_core.bench.stats import Interval
+from sfllava_core.bench.results import interval_of, interval_text
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.frames import DEFAULT_TIMEOUT_S
 
@@ -75,9 +74,8 @@ def groups(results: dict) -> Markup:
         return Markup()
     name, rows = split[0]["name"], []
     for group, found in split[0]["groups"].items():
-        interval = Interval(**{key: float("nan") if value is None else value for key, value in found.items()})
         counts = {"questions": found["questions"], "videos": found["videos"]}
-        measured = {name: f"{found['value']:.1f}", "95 % interval": interval_text(interval, 1)}
+        measured = {name: f"{found['value']:.1f}", "95 % interval": interval_text(interval_of(found), 1)}
         rows.append({"type": group or "-", **counts, **measured})
     return join(tag("h2", "By type of question"), table(rows))
 

@@ -134,6 +134,11 @@ def table_row(results: dict, fields: dict) -> dict:
     }
 
 
+def interval_of(found: dict) -> Interval:
+    """An interval as `clean` has written it: null stands for NaN."""
+    return Interval(**{name: math.nan if value is None else value for name, value in found.items()})
+
+
 def interval_text(interval: Interval, decimals: int) -> str:
     """ "43.1 to 51.3"."""
     if math.isnan(interval.low):
