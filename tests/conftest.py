@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-THREADS = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))  # for the kernels and commands that tests start
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+THREADS = max(1, (os.cpu_count() or 1) // WORKERS)
+# For the kernels and commands that tests start. Set, not defaulted: a worker inherits what xdist's controller has set.
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 from jaxtyping import install_import_hook
 
@@ -22,6 +24,24 @@ GRAND_PRIX = ROOT / "data" / "clips" / "grand_prix_1906.mp4"
 DOG = ROOT / "data" / "clips" / "dog.mp4"
 
 
+class ToldAtOnce:
+    """Under xdist a failure is written when it happens: a run that is ended from outside never gets to its summary."""
+
+    def __init__(self, terminal, lines: int = 30):
+        self.terminal, self.lines = terminal, lines
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            last = report.longreprtext.splitlines()[-self.lines :]
+            self.terminal.write_line("\n".join(["", f"{report.nodeid} failed ({report.when}):", *last]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):  # xdist's controller
+        config.pluginmanager.register(ToldAtOnce(config.pluginmanager.get_plugin("terminalreporter")))
+
+
 def pytest_collection_modifyitems(config, items):
     """Tests marked `gpu` run where there is a GPU and are skipped, visibly, elsewhere."""
     if not torch.cuda.is_available():
@@ -32,7 +52,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def share_of_the_cores():
-    """Under xdist each worker gets its share of the cores."""
+    """Under xdist each worker gets its share of the cores: torch is many times slower with more threads than cores."""
     torch.set_num_threads(THREADS)
 
 

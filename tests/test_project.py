@@ -1,13 +1,15 @@
 """The project itself: names that design and README promise, light imports, lock and environment, clean code."""
 
+import os
 import re
 import subprocess
 import sys
 
 import nbformat
 import pytest
+import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, WORKERS
 from packaging.requirements import Requirement
 
 import sfllava_core
@@ -44,6 +46,12 @@ def test_imports_are_light(statement, heavy):
     code = f"{statement}\nimport sys\nassert {heavy!r} not in sys.modules, 'imported'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_workers_and_what_they_start_share_the_cores():
+    cores = os.cpu_count() or 1
+    assert int(os.environ["OMP_NUM_THREADS"]) * WORKERS <= max(cores, WORKERS)
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
 
 
 def test_the_lock_holds_exact_versions_and_no_addresses():

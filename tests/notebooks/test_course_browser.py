@@ -32,7 +32,12 @@ BAD = "application/vnd.jupyter.stderr", "application/vnd.jupyter.error"
 EXPLORED = [path for path in CHAPTERS if any("explore(" in cell.source for cell in code_cells(read(path)))]
 FEWER_FILMS = ("num_films = 20", "num_films = 3")  # in chapter 6: the browser is tested here, not the numbers
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+# Playwright bounds every wait itself. The time limit is the last resort, and ends the worker: an alarm that raises
+# inside Playwright's event loop would leave the next call waiting for ever.
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
+    pytest.mark.timeout(600, method="thread"),
+]
 
 
 def free_port() -> int:
@@ -54,10 +59,11 @@ def wait_for(server: subprocess.Popen, url: str, seconds: float = 60) -> None:
 
 
 class Lab(NamedTuple):
-    """A running JupyterLab: its address, and the folder that it serves."""
+    """A running JupyterLab: its address, the folder that it serves, and how many tests had failed before it."""
 
     address: str
     folder: Path
+    failures: int
 
     def page_of(self, name: str) -> str:
         return f"{self.address}/lab/tree/{name}?reset&token={TOKEN}"
@@ -82,7 +88,7 @@ def without_outputs(path: Path):
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(request, tmp_path_factory):
     """JupyterLab on loopback, with the notebooks (no outputs) and all its own files in a temporary folder."""
     folder, port = tmp_path_factory.mktemp("lab"), free_port()
     (folder / "notebooks").mkdir()
@@ -110,7 +116,7 @@ def lab(tmp_path_factory):
         )  # fmt: skip
     try:
         wait_for(server, f"http://127.0.0.1:{port}/api?token={TOKEN}")
-        yield Lab(f"http://127.0.0.1:{port}", folder / "notebooks")
+        yield Lab(f"http://127.0.0.1:{port}", folder / "notebooks", request.session.testsfailed)
     finally:
         server.terminate()
         try:
@@ -121,8 +127,10 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture()
-def page(lab, tmp_path):
+def page(request, lab, tmp_path):
     """A tab of a fresh browser; the test fails if the page raises or its console shows an error."""
+    if request.session.testsfailed - lab.failures >= 2:  # each failure may be minutes of waiting
+        pytest.fail("two tests of this file failed before this one: JupyterLab or the browser does not work here")
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
