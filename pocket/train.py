@@ -154,6 +154,28 @@ def train_answers(
             (out / "answers.tmp").replace(file)
 
 
+class OtherSettings(ValueError):
+    """A run was to be gone on with by other settings than it was started with."""
+
+
+def keep_settings(out: Path, settings: dict, resume: bool) -> None:
+    """Write what a run was started with to `out`/settings.json; a run is gone on with by the same alone.
+
+    Raises:
+        OtherSettings: the run to resume was started with others.
+    """
+    file = out / "settings.json"
+    if resume and file.exists():
+        before = json.loads(file.read_text())
+        if changed := [
+            f"{name} {before.get(name)}, now {now}" for name, now in settings.items() if before.get(name) != now
+        ]:
+            raise OtherSettings(
+                f"{out} holds a run of other settings ({'; '.join(changed)}): give these, or another --out"
+            )
+    file.write_text(json.dumps(settings, indent=1) + "\n")
+
+
 def run(
     seed: int,
     out: Path,
@@ -164,6 +186,7 @@ def run(
 ) -> None:
     """All stages; the finished checkpoint is `out`/checkpoint."""
     out.mkdir(parents=True, exist_ok=True)
+    keep_settings(out, {"seed": seed, "steps": steps, "without": sorted(without)}, resume)
     begin = time.monotonic()
     with (out / "log.jsonl").open("a" if resume else "w") as file:
 
@@ -193,7 +216,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     steps = {stage: getattr(args, f"{stage}_steps") for stage in STEPS}
-    run(args.seed, args.out, steps, args.resume, without=args.without)
+    try:
+        run(args.seed, args.out, steps, args.resume, without=args.without)
+    except OtherSettings as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

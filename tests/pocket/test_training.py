@@ -13,7 +13,7 @@ from pocket.library import POOLED
 from pocket.model import build, build_tokenizer
 from pocket.packing import EXTENT, collate, hints, pack
 from pocket.questions import Question
-from pocket.train import run
+from pocket.train import OtherSettings, run
 
 STEPS = {"tower": 4, "align": 4, "answers": 20}
 
@@ -39,6 +39,15 @@ def test_resuming_a_finished_run_trains_no_more(trained):
     run(5, out, STEPS, resume=True, places=1500)
     again = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert again == log and (out / "checkpoint" / "model.safetensors").exists()
+
+
+def test_a_run_is_not_gone_on_with_by_other_settings(trained):
+    out, log = trained
+    with pytest.raises(
+        OtherSettings, match=r"seed 5, now 6; without \[\], now \['offsets'\]\): give these, or another --out"
+    ):
+        run(6, out, STEPS, resume=True, places=1500, without=["offsets"])
+    assert len((out / "log.jsonl").read_text().splitlines()) == len(log), "nothing is lost"
 
 
 def test_packed_questions_score_as_if_each_were_alone():
