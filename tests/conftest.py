@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 import torch
 
+from sfllava_core import Pathway, Pool, SlowFast
+
 ROOT = Path(__file__).parents[1]
 GOLDENS = ROOT / "tests" / "data" / "goldens"
 TINY = ROOT / "data" / "tiny"
 GRAND_PRIX = ROOT / "data" / "clips" / "grand_prix_1906.mp4"
 DOG = ROOT / "data" / "clips" / "dog.mp4"
+SMALL = SlowFast(8, Pathway(2, Pool.window("max", 2, 2)), Pathway(None, Pool.to(2, 2)))  # 2 * 144 + 8 * 4 tokens
 
 
 class ToldAtOnce:
@@ -68,6 +71,12 @@ def llm():
 def golden_frames() -> np.ndarray:
     """The 50 small frames of the end-to-end goldens, uint8 (50, 36, 48, 3)."""
     return np.load(GOLDENS / "e2e" / "frames.npz")["frames"]
+
+
+@pytest.fixture(scope="module")
+def small_video(llm, golden_frames):
+    """The first 8 of these frames, watched with `SMALL`."""
+    return llm.watch(golden_frames[:8], SMALL)
 
 
 @pytest.fixture()

@@ -5,35 +5,23 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDENS, GRAND_PRIX, TINY
+from conftest import GOLDENS, SMALL, TINY
 
 from sfllava_core import (
     ContextError,
-    Frames,
-    ImageGrid,
     Pathway,
     Pool,
-    PromptError,
     SlowFast,
-    SpecError,
-    VideoError,
     VideoLLM,
     multiple_choice_prompt,
     open_ended_prompt,
     parse_spec,
-    uniform,
 )
 
 E2E = json.loads((GOLDENS / "e2e" / "e2e.json").read_text())["cases"]
 ARRAYS = np.load(GOLDENS / "e2e" / "e2e_arrays.npz")
-SMALL = SlowFast(8, Pathway(2, Pool.window("max", 2, 2)), Pathway(None, Pool.to(2, 2)))  # 2 * 144 + 8 * 4 tokens
 LONG = SlowFast(50, Pathway(10), Pathway(None, Pool.to(4, 4)))  # 6560 tokens: past the model's own 4096 positions
 QUESTIONS = [f"what is {'the very ' * (n % 5)}number {n} doing{' in the picture' * (n % 3)}?" for n in range(30)]
-
-
-@pytest.fixture(scope="module")
-def small_video(llm, golden_frames):
-    return llm.watch(golden_frames[:8], SMALL)
 
 
 @pytest.mark.parametrize("share_prefix", [True, False])
@@ -196,78 +184,10 @@ def test_the_prefix_is_prefilled_once(llm, golden_frames):
     assert len(calls) == 6
 
 
-def test_choose_scores_every_option(small_video):
-    options = ["a cat", "a dog", "a bird"]
-    choice = small_video.choose("Which is it?", options)
-    assert len(choice.scores) == 3 and sum(choice.scores) == pytest.approx(1)
-    best = int(np.argmax(choice.scores))
-    assert (choice.letter, choice.option) == ("ABC"[best], options[best])
-    plain = small_video.choose("Which is it?", options, share_prefix=False)
-    assert plain.letter == choice.letter and plain.scores == pytest.approx(choice.scores, abs=1e-5)
-
-
-def test_choice_scores_are_the_letters_probabilities(llm, small_video):
-    options = ["a cat", "a dog"]
-    logits = small_video.next_token_logits([multiple_choice_prompt("Which?", options)])[0].double()
-    letters = [llm.tokenizer.convert_tokens_to_ids(letter) for letter in "AB"]
-    expected = torch.softmax(logits[letters], dim=0).tolist()
-    assert small_video.choose("Which?", options).scores == pytest.approx(expected, abs=1e-6)
-
-
-def test_choose_by_generation_reads_the_text_as_the_released_code_does(small_video):
-    from sfllava_core import parse_choice
-
-    questions = [f"Which of these is number {n}?" for n in range(8)]
-    options = [["red", "green", "blue", "black", "white"]] * 8
-    for choice, texts in zip(small_video.choose(questions, options, by="generation", max_new_tokens=8), options):
-        letter = parse_choice(choice.text)
-        assert choice.letter == (letter.upper() if letter else None)
-        assert choice.option == (texts["abcde".index(letter)] if letter else None)
-
-
 def test_streaming_gives_the_answer_piece_by_piece(small_video):
     pieces = []
     answer = small_video.ask(QUESTIONS[0], max_new_tokens=20, on_text=pieces.append)
     assert "".join(pieces) == answer and len(pieces) > 3
-
-
-def test_watch_takes_files_frames_pixels_and_features(llm):
-    from_file = llm.watch(GRAND_PRIX, SMALL)
-    frames = from_file.frames
-    assert isinstance(frames, Frames) and frames.pixels.shape == (8, 336, 336, 3)
-    features = llm.encode(frames)
-    assert features.shape == (8, *llm.grid, llm.dim)
-    for given in (frames, frames.pixels, torch.from_numpy(frames.pixels), features):
-        torch.testing.assert_close(llm.watch(given, SMALL).tokens, from_file.tokens, atol=1e-5, rtol=0)
-
-
-def test_resizing_on_the_device_is_close(llm):
-    exact, fast = (llm.watch(GRAND_PRIX, SMALL, resize=mode).tokens for mode in ("pillow", "torch"))
-    assert (exact - fast).abs().mean() < 0.02 * exact.abs().mean()
-
-
-def test_image_grid_and_uniform_frames_are_watched_too(llm):
-    grid = llm.watch(GRAND_PRIX, ImageGrid())
-    assert grid.tokens.shape == (2928, 64) and isinstance(grid.ask("what is it?", max_new_tokens=3), str)
-    assert llm.watch(GRAND_PRIX, uniform(4, (12, 12))).tokens.shape == (576, 64)
-
-
-def test_specs_may_be_given_by_name_and_numbers_by_numpy(llm, golden_frames):
-    by_name = llm.watch(golden_frames[:8], "frames8_slow2-max2x2_fastall-to2x2")
-    torch.testing.assert_close(by_name.tokens, llm.watch(golden_frames[:8], SMALL).tokens)
-    assert llm.watch(GRAND_PRIX, SlowFast(np.int64(5))).tokens.shape == (10 * 288 + 5 * 16, 64)
-
-
-def test_channel_flipped_views_are_taken(llm, golden_frames):
-    """BGR to RGB by a negative stride is common; the fast resize must take it too."""
-    flipped = golden_frames[:2, ..., ::-1]
-    for mode in ("pillow", "torch"):
-        torch.testing.assert_close(llm.encode(flipped, resize=mode), llm.encode(flipped.copy(), resize=mode))
-
-
-def test_tuples_are_as_good_as_lists(small_video):
-    assert small_video.ask(tuple(QUESTIONS[:2]), max_new_tokens=3) == small_video.ask(QUESTIONS[:2], max_new_tokens=3)
-    assert small_video.choose("which?", ("a", "b")) == small_video.choose("which?", ["a", "b"])
 
 
 def test_more_questions_than_a_batch(small_video):
@@ -276,70 +196,3 @@ def test_more_questions_than_a_batch(small_video):
     answers = small_video.ask(many, max_new_tokens=3, progress=lambda *step: told.append(step))
     assert told == [("answer", 32, 45), ("answer", 45, 45)]
     assert answers[40] == small_video.ask(many[40], max_new_tokens=3)
-
-
-def test_without_the_structured_answer_the_letter_begins_a_word(llm, small_video):
-    from sfllava_core import PromptParts
-
-    parts = PromptParts(structured_answer=False)
-    prompt = multiple_choice_prompt("Which?", ["a", "b"], parts=parts)
-    logits = small_video.next_token_logits([prompt])[0]
-    words = [llm.tokenizer.convert_tokens_to_ids(f"\N{LOWER ONE EIGHTH BLOCK}{letter}") for letter in "AB"]
-    expected = torch.softmax(logits[words], dim=0).tolist()
-    assert small_video.choose("Which?", ["a", "b"], parts=parts).scores == pytest.approx(expected, abs=1e-6)
-
-
-def test_progress_is_told(llm):
-    told = []
-    llm.watch(GRAND_PRIX, SMALL, chunk_frames=4, progress=lambda *step: told.append(step))
-    assert told == [("decode", 0, 8), ("decode", 8, 8), ("encode", 4, 8), ("encode", 8, 8)]
-
-
-def test_seconds_are_kept_by_stage(llm):
-    video = llm.watch(GRAND_PRIX, SMALL)
-    video.ask("what is it?", max_new_tokens=2)
-    assert set(video.stopwatch.seconds) == {"decode", "encode", "pool", "prefill", "answer"}
-    assert all(seconds > 0 for seconds in video.stopwatch.seconds.values())
-
-
-def test_a_sequence_over_the_maximum_is_refused_with_the_numbers(llm, golden_frames, small_video):
-    with pytest.raises(ContextError, match=r"320 visual \+ \d+ text \+ 8000 new tokens = \d+, but .* takes 8192"):
-        small_video.ask("why?", max_new_tokens=8000)
-    with pytest.raises(ContextError, match="8960 visual tokens"):
-        llm.watch(golden_frames, SlowFast(slow=Pathway(10), fast=Pathway(None, Pool.to(8, 8))))
-    with pytest.raises(ContextError, match="shorten the question"):
-        small_video.choose("why " * 9000, ["a", "b"])
-
-
-@pytest.mark.parametrize(
-    ("act", "error", "message"),
-    [
-        (lambda llm, v: llm.watch("no_such.mp4"), VideoError, "no such file"),
-        (lambda llm, v: llm.watch(torch.zeros(4, 12, 12, 64)), ValueError, r"makes \(frames, 24, 24, 64\)"),
-        (lambda llm, v: llm.watch(np.zeros((4, 10, 10, 3))), ValueError, "give uint8 RGB"),
-        (lambda llm, v: llm.watch(np.zeros((4, 10, 10), dtype=np.uint8)), ValueError, "give uint8 RGB"),
-        (
-            lambda llm, v: llm.watch(GRAND_PRIX, SlowFast(fast=Pathway(None, Pool.to(25, 25)))),
-            SpecError,
-            "does not fit",
-        ),
-        (lambda llm, v: v.ask([]), ValueError, "no questions"),
-        (lambda llm, v: v.ask("what is an <image>?"), PromptError, "literal"),
-        (lambda llm, v: v.ask("why?", max_new_tokens=0), ValueError, "at least 1"),
-        (lambda llm, v: v.ask(["a", "b"], on_text=print), ValueError, "streams one answer"),
-        (lambda llm, v: v.choose("why?", []), PromptError, "0 options"),
-        (lambda llm, v: v.generate(["no place for the video"]), PromptError, "exactly 1"),
-        (lambda llm, v: v.generate(["two <image> <image>"]), PromptError, "exactly 1"),
-        (lambda llm, v: v.generate(["nothing after <image>"]), PromptError, "nothing follows"),
-        (lambda llm, v: llm.watch(torch.zeros(0, 24, 24, 64)), ValueError, "at least 1 frame"),
-        (lambda llm, v: llm.watch(np.zeros((4, 24, 24, 64))), ValueError, "floating torch tensor"),
-        (lambda llm, v: llm.watch(GRAND_PRIX, "nonsense"), SpecError, "not understood"),
-        (lambda llm, v: llm.watch(GRAND_PRIX, resize="bogus"), ValueError, "choose one of"),
-        (lambda llm, v: llm.watch(GRAND_PRIX, chunk_frames=0), ValueError, "at least 1 frame"),
-        (lambda llm, v: v.choose(["a", "b"], [["x", "y"]]), ValueError, "one list for each"),
-        (lambda llm, v: v.choose("a", ["x", "y"], by="luck"), ValueError, "'likelihood' or 'generation'"),
-    ],
-)
-def test_wrong_use_is_refused_with_the_way_out(llm, small_video, act, error, message):
-    with pytest.raises(error, match=message):
-        act(llm, small_video)
