@@ -2,9 +2,8 @@
 for byte the same for a seed.
 
 Most are H.264 in mp4; where there are four or more, the last three are a webm (VP9), an mp4 with a variable frame
-rate and a gif.
-Annotations are written as IG-VLM writes them, with a `family` column. Last in the data's way: `evaluate`, or
-sfllava_core, reads them.
+rate and a gif. Annotations are written as IG-VLM writes them, with a `family` column. Next in the data's way:
+`evaluate`, or sfllava_core, reads them.
 """
 
 from __future__ import annotations
@@ -157,27 +156,15 @@ def write_bench(seed: int, out: Path, videos: int, progress: bool = True) -> Non
         story, (name, variable) = bench_story(seed, index), video_file(index, videos)
         write_video(out / "videos" / name, (draw(story, t) for t in frame_times()), variable)
         stem = name.split(".")[0]
-        for number, q in enumerate(bench_questions(seed, index)[0]):
+        open_ended, choices = bench_questions(seed, index)
+        for number, q in enumerate(open_ended):
             open_rows.append(
                 [len(open_rows), stem, q.answer, q.text, stem, f"{stem}_o{number}", FAMILIES.index(q.family), q.family]
             )
-        for number, q in enumerate(bench_questions(seed, index)[1]):
-            choice_rows.append(
-                [
-                    len(choice_rows),
-                    stem,
-                    VIDEO_FRAMES,
-                    CANVAS,
-                    CANVAS,
-                    q.choice_text,
-                    q.options.index(q.choice_answer),
-                    f"{stem}_c{number}",
-                    q.family,
-                    *q.options,
-                    q.choice_answer,
-                    q.family,
-                ]
-            )
+        for number, q in enumerate(choices):
+            size, right = (VIDEO_FRAMES, CANVAS, CANVAS), q.options.index(q.choice_answer)
+            asked = (q.choice_text, right, f"{stem}_c{number}", q.family, *q.options, q.choice_answer, q.family)
+            choice_rows.append([len(choice_rows), stem, *size, *asked])
     _write_csv(out / "PocketBench_QA.csv", OPEN_COLUMNS, open_rows)
     _write_csv(out / "PocketBench_MC.csv", CHOICE_COLUMNS, choice_rows)
 

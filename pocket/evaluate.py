@@ -2,9 +2,8 @@
 intervals clustered by video.
 
 Plain transformers code. An open answer counts when greedy decoding gives it to the letter and stops: that is, when
-every token of the right answer and
-the end token is the likeliest after those before it, so one pass scores all questions of a video. A choice counts
-when the right letter is the likeliest.
+every token of the right answer and the end token is the likeliest after those before it, so one pass scores all
+questions of a video. A choice counts when the right letter is the likeliest of the options' letters.
 `--comics` scores held-out pictures and comics instead.
 """
 
@@ -29,6 +28,7 @@ from pocket.library import POOLED, POOLS, Library, pool
 from pocket.packing import Packed, collate
 from pocket.questions import FAMILIES, Question, ask
 
+BY_LIKELIHOOD = "slowfast, options by likelihood"  # a row of choices only: its mean is of one form
 RUN = dict[str, dict[str, list]]  # layout -> "family/form" -> [(video, right)]
 
 
@@ -131,24 +131,23 @@ def read_bench(folder: Path) -> dict[str, tuple[list[Question], list[Question]]]
 def run_bench(model: LlavaNextForConditionalGeneration, tokenizer, folder: Path, layouts: dict = LAYOUTS) -> RUN:
     """Every layout and control on every video."""
     results: RUN = defaultdict(lambda: defaultdict(list))
-    previous = None
-    items = list(read_bench(folder).items())
-    films = [(items[-1][0], ([], [])), *items]  # the last film comes first too, to be the first one's "other film"
-    for number, (name, (open_ended, choices)) in enumerate(tqdm(films, desc="films", mininterval=5)):
-        film = Film(model, read_video(next((folder / "videos").glob(f"{name}.*"))))
-        tokens = {layout: film.visual_tokens(streams) for layout, streams in layouts.items()} if number else {}
-        main = film.visual_tokens(next(iter(layouts.values())))
-        tokens |= {CONTROLS[0]: main[:0], CONTROLS[1]: previous} if number else {}
-        previous = main
+    films, first = read_bench(folder), next(iter(layouts))
+    watch = lambda name: Film(model, read_video(next((folder / "videos").glob(f"{name}.*"))))  # noqa: E731
+    other = watch(list(films)[-1]).visual_tokens(layouts[first])  # the film before; before the first, the last
+    for name, (open_ended, choices) in tqdm(films.items(), desc="films", mininterval=5):
+        film = watch(name)
+        tokens = {layout: film.visual_tokens(streams) for layout, streams in layouts.items()}
+        main = tokens[first]
+        tokens |= {CONTROLS[0]: main[:0], CONTROLS[1]: other}
+        other = main
         for layout, visual in tokens.items():
             for form, questions in (("open", open_ended), ("choice", choices)):
                 for question, right in zip(
                     questions, answer(model, tokenizer, visual, questions, form == "choice"), strict=True
                 ):
                     results[layout][f"{question.family}/{form}"].append((name, right))
-        if number:
-            for question, right in zip(choices, likeliest_option(model, tokenizer, main, choices), strict=True):
-                results["slowfast, options by likelihood"][f"{question.family}/choice"].append((name, right))
+        for question, right in zip(choices, likeliest_option(model, tokenizer, main, choices), strict=True):
+            results[BY_LIKELIHOOD][f"{question.family}/choice"].append((name, right))
     return results
 
 
@@ -179,7 +178,7 @@ def cell_means(cells: dict[str, list], films: list[str], weights: np.ndarray) ->
 
 def summarise(results: RUN, draws: int = 2000) -> dict:
     """Accuracy in % per layout and family, and the paired 95 % interval of the first layout's lead in the mean over
-    families."""
+    families; no lead over a layout that was asked something else (the likeliest option: choices alone)."""
     first = next(iter(results))
     films = sorted({name for rows in results[first].values() for name, _ in rows})
     rng = np.random.default_rng(0)
@@ -197,7 +196,9 @@ def summarise(results: RUN, draws: int = 2000) -> dict:
             "cells": {
                 cell: round(100 * float(np.mean([ok for _, ok in rows])), 1) for cell, rows in sorted(cells.items())
             },
-            "lead_of_first": [round(float(v), 1) for v in (lead[0], *np.percentile(lead[1:], [2.5, 97.5]))],
+            "lead_of_first": [round(float(v), 1) for v in (lead[0], *np.percentile(lead[1:], [2.5, 97.5]))]
+            if cells.keys() == results[first].keys()
+            else None,
         }
     return {"films": len(films), "table": table}
 
@@ -224,16 +225,23 @@ def run_comics(model: LlavaNextForConditionalGeneration, tokenizer, comics: int,
     return {cell: [round(100 * float(np.mean(rows)), 1), len(rows)] for cell, rows in scores.items()}
 
 
-def print_table(summary: dict) -> None:
-    """The summary as text."""
-    print(
-        f"{summary['films']} films\n{'layout':34}{'tokens':>7}"
-        + "".join(f"{f:>10}" for f in FAMILIES)
-        + f"{'mean':>8}  lead of the first [95 %]"
-    )
-    for layout, row in summary["table"].items():
-        cells = "".join(f"{row['families'][f]:10.1f}" for f in FAMILIES)
-        print(f"{layout:34}{row['tokens'] or '-':>7}{cells}{row['mean']:8.1f}  {row['lead_of_first']}")
+def markdown(table: dict, form: str | None = None) -> str:
+    """`summarise`'s table as Markdown; with a form ("open" or "choice"), that form alone."""
+    head = ["layout", *FAMILIES] if form else ["layout", "tokens", *FAMILIES, "mean", "lead of SlowFast, 95 % interval"]
+    lines = [head, ["---"] * len(head)]
+    for number, (layout, row) in enumerate(table.items()):
+        if form or row["lead_of_first"] is None:
+            values = [row["cells"].get(f"{family}/{form or 'choice'}") for family in FAMILIES]
+        else:
+            values = [row["families"][family] for family in FAMILIES]
+        cells = ["" if value is None else f"{value:.1f}" for value in values]
+        if not form:
+            lead = row["lead_of_first"] if number else None
+            words = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*lead) if lead else ""
+            cells = [str(row["tokens"] or ""), *cells, f"{row['mean']:.1f}", words]
+        if any(cells):
+            lines.append([layout, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
@@ -258,12 +266,10 @@ def main() -> None:
             continue
         runs.append(run_bench(model, tokenizer, args.bench))
         summary[str(folder)] = summarise(runs[-1])
-        print(folder)
-        print_table(summary[str(folder)])
     if len(runs) > 1:
         summary["all"] = summarise(pooled(runs))
-        print("all of them")
-        print_table(summary["all"])
+    for name, scored in summary.items() if runs else ():
+        print(f"{name}: {scored['films']} films", markdown(scored["table"]), sep="\n\n", end="\n\n")
     if args.out:
         args.out.write_text(json.dumps(summary, indent=1) + "\n")
 

@@ -67,7 +67,7 @@ def uniform(total: int, wanted: int) -> list[int]:
 
 def tokens_of(streams: tuple[Stream, ...]) -> int:
     """How many visual tokens a layout makes of a long enough video."""
-    return sum(744 if s.how == "page" else (s.taken or s.sampled) * POOLED[s.how] for s in streams)
+    return sum((1 if s.how == "page" else s.taken or s.sampled) * POOLED[s.how] for s in streams)
 
 
 def read_video(file: Path) -> UInt8[np.ndarray, "frames 96 96 3"]:

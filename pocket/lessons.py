@@ -16,7 +16,7 @@ import numpy as np
 from pocket.library import POOLED, POOLS
 
 LONGEST = 700  # visual tokens of a comic
-CHOICES = ("curriculum", "pooling", "offsets")  # what `train --without` leaves out, to see what each is worth
+ABLATIONS = ("curriculum", "pooling", "offsets")  # what `train --without` leaves out, to see what each is worth
 
 
 @dataclass(frozen=True)

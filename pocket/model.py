@@ -1,4 +1,4 @@
-"""The pocket model before training: a LLaVA-NeXT of two million parameters, its tokenizer and its image processor's
+"""The pocket model before training: a LLaVA-NeXT of 1.6 million parameters, its tokenizer and its image processor's
 settings.
 
 `build` makes them from a seed, `save` writes the folder that `from_pretrained` reads. Next in the data's way: `train`.

@@ -21,7 +21,7 @@ from pocket import prompts
 from pocket.questions import Question
 from pocket.world import Story
 
-EXTENT = (200, 800)  # places between the ends of a comic's visual tokens, at least; a video's are there too
+EXTENT = (200, 800)  # divided by the panels: places from where a panel begins to where the next does, at least
 CLOCK = 90  # places a tick of the clock that visual tokens are hinted at
 
 KEYS = {

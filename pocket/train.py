@@ -1,12 +1,10 @@
 """`python -m pocket.train --seed S --out DIR [--resume]`: from nothing to a checkpoint that has seen still pictures
 and comics only.
 
-Stages: 1 the tower on dense labels (tower.py); 2 the projector and the word embeddings are aligned on still
-pictures; 3 projector and language model
-learn to answer, first single pictures, then short comics, then comics of up to 9 panels. A visual sequence is always
-one pooling of a comic's panels in
-reading order: never the slow-then-fast layout that PocketBench tests. Last in the data's way of training; `evaluate`
-comes after it.
+Stages: 1 the tower on dense labels (tower.py); 2 the projector and the word embeddings are aligned on still pictures
+(align.py); 3 projector and language model learn to answer, lesson by lesson (lessons.py). A visual sequence is one
+pooling of a comic's panels in reading order, or a comic of four panels as one AnyRes page: never the slow-then-fast
+layout that PocketBench tests. Next in the data's way: `evaluate`.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from transformers import LlavaNextForConditionalGeneration
 
 from pocket import model as pocket_model
 from pocket.align import align
-from pocket.lessons import CHOICES, draw_step, scene_at
+from pocket.lessons import ABLATIONS, draw_step, scene_at
 from pocket.library import POOLED, Library, page, pool
 from pocket.packing import collate, sample
 from pocket.questions import ask
@@ -94,7 +92,7 @@ def train_answers(
 ) -> None:
     """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps.
 
-    `without` some of `lessons.CHOICES`, to see what each is worth.
+    `without` some of `lessons.ABLATIONS`, to see what each is worth.
     """
     for parameter in model.model.vision_tower.parameters():
         parameter.requires_grad_(False)
@@ -162,9 +160,11 @@ def keep_settings(out: Path, settings: dict, resume: bool) -> None:
     """Write what a run was started with to `out`/settings.json; a run is gone on with by the same alone.
 
     Raises:
-        OtherSettings: the run to resume was started with others.
+        OtherSettings: the run to resume was started with others, or a new run would begin upon an old one's state.
     """
     file = out / "settings.json"
+    if not resume and (old := [name for name in ("settings.json", "tower.pt", "answers.pt") if (out / name).exists()]):
+        raise OtherSettings(f"{out} holds a run already ({', '.join(old)}): --resume goes on with it, or another --out")
     if resume and file.exists():
         before = json.loads(file.read_text())
         if changed := [
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--without", nargs="+", choices=CHOICES, default=(), help="leave these out of stage 3 (ablations)"
+        "--without", nargs="+", choices=ABLATIONS, default=(), help="leave these out of stage 3 (ablations)"
     )
     for stage, number in STEPS.items():
         parser.add_argument(f"--{stage}-steps", type=int, default=number)

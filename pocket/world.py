@@ -97,7 +97,8 @@ class Actor:
 
 @dataclass(frozen=True)
 class Story:
-    """Everything that a picture, a comic or a video of it shows. `mover` and `bubble` may be None in still pictures."""
+    """Everything that a picture, a comic or a video of it shows. `mover` and `bubble` may be None, but not in
+    a video."""
 
     place: str
     hills: int

@@ -1,4 +1,4 @@
-"""Training: the loss falls, a run goes on where it stopped, and packing several questions changes nothing."""
+"""Training: the loss falls, a finished run is not trained on, and packing several questions changes nothing."""
 
 import json
 
@@ -47,6 +47,8 @@ def test_a_run_is_not_gone_on_with_by_other_settings(trained):
         OtherSettings, match=r"seed 5, now 6; without \[\], now \['offsets'\]\): give these, or another --out"
     ):
         run(6, out, STEPS, resume=True, places=1500, without=["offsets"])
+    with pytest.raises(OtherSettings, match=r"holds a run already \(settings.json, tower.pt, answers.pt\): --resume"):
+        run(6, out, STEPS, resume=False, places=1500)
     assert len((out / "log.jsonl").read_text().splitlines()) == len(log), "nothing is lost"
 
 
