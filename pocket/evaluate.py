@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -265,7 +266,8 @@ def main() -> None:
             print(folder, *(f"{cell:45}{right:6.1f}  n={n}" for cell, (right, n) in cells.items()), sep="\n")
             continue
         runs.append(run_bench(model, tokenizer, args.bench))
-        summary[str(folder)] = summarise(runs[-1])
+        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        summary[str(folder)] = {"weights": weights, **summarise(runs[-1])}
     if len(runs) > 1:
         summary["all"] = summarise(pooled(runs))
     for name, scored in summary.items() if runs else ():
