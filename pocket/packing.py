@@ -24,20 +24,15 @@ from pocket.world import Story
 EXTENT = (200, 800)  # divided by the panels: places from where a panel begins to where the next does, at least
 CLOCK = 90  # places a tick of the clock that visual tokens are hinted at
 
-KEYS = {
-    "detail": -2,
-    "brief": -1,
-    "presence": -1,
-    "motion": -2,
-    "where": -1,
-}  # where a question's key word is, counted from its "?"
+# Where a question's key word is, counted from its "?".
+KEYS = {"detail": -2, "brief": -1, "presence": -1, "motion": -2, "where": -1}
 
 
 @dataclass
 class Packed:
     """One comic's sequence: ids (visual places hold 0), positions, which part each place belongs to (0 shared, 1..
-    questions), targets (-100 none),
-    and hints: places inside a question where the answer's telling word is to be known already (training only)."""
+    questions), targets (-100 none), and hints: places inside a question where the answer's telling word is to be
+    known already (training only)."""
 
     before: int
     visual: int
@@ -140,7 +135,9 @@ def hints(tokenizer: Callable[[str], list[int]], question: Question, ids: list[i
             found[place] = tokenizer(asked if ids[place] == telling else other)[0]
     if choice:
         newline = tokenizer("\n")[0]
-        ends = [i for i, token in enumerate(ids) if token == newline][2:]
+        ends = [i for i, token in enumerate(ids) if token == newline][
+            2:
+        ]  # not the ends of the question and of "Options:"
         for place, option in zip(ends, question.options, strict=False):
             found[place] = one[" yes"] if option == question.choice_answer else one[" no"]
     return found

@@ -1,9 +1,8 @@
 """Stage 1 of training: the vision tower learns, patch by patch, what is drawn where in a still picture.
 
-Dense labels instead of captions, because they need a hundred times fewer pictures. The tower's hidden layer -2 is
-trained, the layer that LLaVA-NeXT takes;
-its last layer is never used and stays as initialised. Next in the data's way: `train` freezes the tower and caches
-its features.
+Dense labels instead of captions, which would need far more pictures. The tower's hidden layer -2 is
+trained, the layer that LLaVA-NeXT takes; its last layer is never used and stays as initialised. Next in the data's
+way: `train` freezes the tower and caches its features.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,6 +78,28 @@ def learning_rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / (WARM_UP * steps), max(0.01, (steps - step) / (COOL_DOWN * steps)))
 
 
+def draw_batch(
+    library: Library,
+    tokenizer: Callable[[str], list[int]],
+    rng: np.random.Generator,
+    progress: float,
+    places: int,
+    without: Collection[str],
+) -> tuple[list, list, dict]:
+    """(comics, their sequences, what kind they are of) of the step at `progress`, from 0 to 1 over stage 3."""
+    scene = scene_at(rng, progress, without)
+    panels, how, choice = draw_step(rng, scene, without)
+    tokens, pages = POOLED[how], how == "page"
+    visual = tokens if pages else panels * tokens
+    size = int(np.clip(places // (visual + (400 if choice else 190)), 4, 24))
+    comics = library.get(panels, [int(i) for i in rng.integers(SHELF * (3 if panels == 1 else 1), size=size)], pages)
+    sequences = [
+        sample(rng, tokenizer, s, t, ask(rng, s, t), scene.families, choice, tokens, pages, "offsets" not in without)
+        for s, t, _ in comics
+    ]
+    return comics, sequences, {"panels": panels, "pool": how, "choice": bool(choice)}
+
+
 def train_answers(
     model: LlavaNextForConditionalGeneration,
     tokenizer,
@@ -111,38 +133,17 @@ def train_answers(
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
     ids = lru_cache(maxsize=20_000)(lambda text: tokenizer(text, add_special_tokens=False).input_ids)
-    offsets = "offsets" not in without
     for step in (bar := tqdm(range(first, steps), initial=first, total=steps, desc="3 answers", mininterval=5)):
         rng = np.random.default_rng([seed, 3, step])
-        scene = scene_at(rng, step / steps, without)
-        panels, how, choice = draw_step(rng, scene, without)
-        tokens, pages = POOLED[how], how == "page"
-        visual = tokens if pages else panels * tokens
-        size = int(np.clip(places // (visual + (400 if choice else 190)), 4, 24))
-        comics = library.get(
-            panels, [int(i) for i in rng.integers(SHELF * (3 if panels == 1 else 1), size=size)], pages
-        )
-        sequences = [
-            sample(rng, ids, s, t, ask(rng, s, t), scene.families, choice, tokens, pages, offsets) for s, t, _ in comics
-        ]
-        loss, hints, right = answer_loss(model, comics, sequences, how)
+        comics, sequences, kind = draw_batch(library, ids, rng, step / steps, places, without)
+        loss, hints, right = answer_loss(model, comics, sequences, kind["pool"])
         optimizer.zero_grad()
         (loss + HINTS * learning_rate(step, steps) * hints).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        log(
-            {
-                "stage": "answers",
-                "step": step,
-                "panels": panels,
-                "pool": how,
-                "choice": bool(choice),
-                "loss": round(loss.item(), 4),
-                "hints": round(hints.item(), 4),
-                "right": right,
-            }
-        )
+        found = {"loss": round(loss.item(), 4), "hints": round(hints.item(), 4), "right": right}
+        log({"stage": "answers", "step": step, **kind, **found})
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if (step + 1) % 100 == 0 or step + 1 == steps:
             parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
