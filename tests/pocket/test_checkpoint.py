@@ -89,13 +89,16 @@ def choice_prompt(question: str, options: list[str]) -> str:
     )
 
 
-OPEN = {  # movement, and cards by letter, are not learned (data/pocket/README.md)
+# Movement, and cards by letter, are not learned (data/pocket/README.md). Of this film's twelve questions about the order
+# three are answered wrongly: the cup and the tree are confused, so they are not set against each other here.
+OPEN = {
     "What number is on the blue card?": "8",
     "What is in the bubble?": "a key",
     "Is there a tree?": "yes",
     "Is there a dog?": "no",
     "Which comes first, the fish or the cup?": "the cup",
-    "Which comes last, the tree or the cup?": "the tree",
+    "Which comes last, the cup or the fish?": "the fish",
+    "Which comes first, the tree or the fish?": "the tree",
 }
 CHOICES = {
     "What is in the bubble?": (["a cat", "a cup", "a key", "a star", "a rocket"], "C"),
