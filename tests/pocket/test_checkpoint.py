@@ -89,8 +89,8 @@ def choice_prompt(question: str, options: list[str]) -> str:
     )
 
 
-# Movement, and cards by letter, are not learned (data/pocket/README.md). Of this film's twelve questions about the order
-# three are answered wrongly: the cup and the tree are confused, so they are not set against each other here.
+# Movement, and cards by letter, are not learned (data/pocket/README.md). Of the twelve questions about this film's
+# order three are answered wrongly: the cup and the tree are confused, so they are not set against each other here.
 OPEN = {
     "What number is on the blue card?": "8",
     "What is in the bubble?": "a key",
