@@ -40,6 +40,20 @@ pytestmark = [
 ]
 
 
+def humble_chromium(folder: Path) -> str:
+    """The browser's path; for root, of a script that starts it without the right to raise its own priority.
+
+    With that right it raises threads to nice -8. Once two of them were seen to spin at real-time priority: 95 % of
+    both cores, until every other test had run into its time limit.
+    """
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return CHROMIUM
+    script = folder / "chromium"
+    script.write_text(f'#!/bin/sh\nexec setpriv --bounding-set=-sys_nice --inh-caps=-sys_nice {CHROMIUM} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -134,8 +148,9 @@ def page(request, lab, tmp_path):
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"), executable_path=CHROMIUM, args=FLAGS, viewport={"width": 1280, "height": 1000}
-        )
+            str(tmp_path / "profile"), executable_path=humble_chromium(tmp_path), args=FLAGS,
+            viewport={"width": 1280, "height": 1000},
+        )  # fmt: skip
         tab = context.new_page()
         tab.set_default_timeout(90_000)
         problems = []
