@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "frames": ("Frames", "read_frames", "sample_frame_indices"),
-    "integrity": ("VideoError",),
+    "integrity": ("HostError", "VideoError"),
     "features": ("frame_features", "preprocess", "resize_frames"),
     "pooling": ("Pool", "SpecError"),
     "pathways": ("Blind", "Pathway", "SlowFast", "fast_only", "slow_frame_indices", "slow_only", "uniform"),

@@ -24,6 +24,13 @@ class VideoError(RuntimeError):
         return type(self), (self.path, self.cause, self.remedy)
 
 
+class HostError(RuntimeError):
+    """The machine is at fault and not a video: no room, no memory, a folder that is gone, a worker that cannot start.
+
+    It ends a run at once; nothing is recorded as failed, and the same command goes on once the cause is mended.
+    """
+
+
 def checked_path(path: str | Path) -> Path:
     """The absolute path, if it is a non-empty file or a folder that can be read; else a `VideoError` that says why.
 
