@@ -1,27 +1,24 @@
 """Video file -> frames: which frames the method looks at, and their pixels.
 
 First step of the way: **frames** -> features -> pathways -> prompt -> answer.
-The decoders themselves are in `decoders.py`; the process that guards us from broken files is in `worker.py`.
+The decoders themselves are in `decoders.py`; the processes that guard us from broken files are in `worker.py`.
 """
 
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from sfllava_core.decoders import DECODERS, FrameReader, open_reader
-from sfllava_core.integrity import VideoError, checked_path, short_message
+from sfllava_core.decoders import DECODERS, FrameReader, Recounted, open_reader
+from sfllava_core.integrity import LOG, HostError, VideoError, checked_path, short_message
 
-__all__ = ["Frames", "VideoError", "read_frames", "sample_frame_indices"]
+__all__ = ["Frames", "HostError", "VideoError", "read_frames", "sample_frame_indices"]
 
 DEFAULT_TIMEOUT_S = 120.0
-# ffmpeg's log, which tells of cut files, is one for the whole process: two decodes at once may deadlock.
-ONE_AT_A_TIME = Lock()
 
 
 def sample_frame_indices(total: SupportsIndex, num_frames: SupportsIndex) -> list[int]:
@@ -98,19 +95,20 @@ def read_frames(
         path: the file or folder.
         num_frames: N of the paper. A shorter video gives all the frames that `sample_frame_indices` picks. A list of
             numbers gives the frames of all of them, each decoded once; `Frames.sampled` then takes one number's.
-        decoder: "auto" (decord, then PyAV if decord cannot), "decord", "pyav", or a callable that opens a path
-            and returns a `FrameReader`; a callable runs in this process, so `timeout_s` does not cover it.
+        decoder: "auto" ("pyav", which gives the frames that were asked for), "decord" (the released code's reading,
+            which on some files gives others), or a callable that opens a path and returns a `FrameReader`; a callable
+            runs in this process, one at a time, so `timeout_s` does not cover it.
         size: (height, width) to resize each frame to as it is decoded (Pillow bicubic, the reference's resize),
             so that 50 frames of 4K (1.2 GB) never lie in memory together. None keeps the video's own size.
-        timeout_s: limit in seconds, decoding in a worker process that a broken file may hang or crash without
-            harm ("auto" gives each of its decoders half). None decodes in this process: half a second faster,
-            for files that you trust.
+        timeout_s: limit in seconds; a file is decoded in a worker process (worker.py), which a broken one may hang or
+            crash without harm. None is no limit.
 
     Returns:
         `Frames` with pixels uint8 (frames, height, width, 3).
 
     Raises:
         VideoError: the file cannot be decoded in time; says which file, why, and what to do.
+        HostError: not the file but the machine is at fault: no memory, no worker process.
         ValueError: num_frames, decoder, size or timeout_s out of range.
     """
     num_frames = [operator.index(number) for number in as_list(num_frames)]
@@ -123,35 +121,26 @@ def read_frames(
         raise ValueError(f"size={size}: give (height, width), both at least 1")
     path = checked_path(path)
     if callable(decoder):
-        return decode(open_reader(decoder, path), path, num_frames, size)
+        with LOG:
+            return decode(open_reader(decoder, path), path, num_frames, size)
+    name = decoder_for(path, decoder)
+    if name == "decord" and len(set(num_frames)) > 1:
+        raise ValueError(
+            f"num_frames={num_frames}: which picture decord gives for a frame may depend on the frames that are asked "
+            "for with it, so ask it for one number at a time (decoder='auto' gives the same pictures for several)"
+        )
+    from sfllava_core.worker import decode_in_worker
 
-    failures = []
-    names = decoders_for(path, decoder)
-    for name in names:
-        try:
-            if timeout_s is None:
-                with ONE_AT_A_TIME:
-                    return decode(open_reader(name, path), path, num_frames, size)
-            from sfllava_core.worker import decode_in_worker
-
-            return decode_in_worker(name, path, num_frames, size, timeout_s / len(names))
-        except VideoError as error:
-            failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
-    causes = "; ".join(f"{name}: {error.cause}" for name, error in zip(names, failures))
-    raise VideoError(path, causes, failures[-1].remedy)
+    return decode_in_worker(name, path, num_frames, size, timeout_s)
 
 
-def decoders_for(path: Path, decoder: str) -> list[str]:
-    """Decoder names to try in order for this path: folders have one reader of their own."""
+def decoder_for(path: Path, decoder: str) -> str:
+    """The name of the decoder for this path: folders have a reader of their own."""
     if path.is_dir():
-        return ["images"]
-    if decoder == "auto":
-        return ["decord", "pyav"] if DECODERS["decord"].available() else ["pyav"]
-    if decoder not in DECODERS:
+        return "images"
+    if decoder != "auto" and decoder not in DECODERS:
         raise ValueError(f"decoder={decoder!r}: choose 'auto', {', '.join(map(repr, DECODERS))}, or pass a callable")
-    return [decoder]
+    return "pyav" if decoder == "auto" else decoder
 
 
 def as_list(num_frames: SupportsIndex | Sequence[SupportsIndex]) -> list[SupportsIndex]:
@@ -162,12 +151,10 @@ def as_list(num_frames: SupportsIndex | Sequence[SupportsIndex]) -> list[Support
 def decode(reader: FrameReader, path: Path, num_frames: list[int], size: tuple[int, int] | None) -> Frames:
     """Sample and read frames through an open reader; every failure of the reader becomes a `VideoError`."""
     try:
-        samples = [sample_frame_indices(reader.total, number) for number in num_frames]
-        indices = samples[0] if len(samples) == 1 else sorted({index for sample in samples for index in sample})
-        pixels, timestamps = [], []
-        for picture, seconds in reader.read(indices):
-            pixels.append(picture if size is None else resize_picture(picture, size))
-            timestamps.append(seconds)
+        try:
+            indices, pixels, timestamps = sample(reader, num_frames, size)
+        except Recounted:  # now `reader.total` is right
+            indices, pixels, timestamps = sample(reader, num_frames, size)
     except VideoError:
         raise
     except Exception as error:  # decoders raise RuntimeError, IndexError, TypeError, their own kinds ...
@@ -182,6 +169,19 @@ def decode(reader: FrameReader, path: Path, num_frames: list[int], size: tuple[i
         reader.total,
         reader.name,
     )
+
+
+def sample(
+    reader: FrameReader, num_frames: list[int], size: tuple[int, int] | None
+) -> tuple[list[int], list[UInt8[np.ndarray, "height width 3"]], list[float]]:
+    """Indices, pictures and times of the frames that any of the numbers samples."""
+    samples = [sample_frame_indices(reader.total, number) for number in num_frames]
+    indices = samples[0] if len(samples) == 1 else sorted({index for one in samples for index in one})
+    pixels, timestamps = [], []
+    for picture, seconds in reader.read(indices):
+        pixels.append(picture if size is None else resize_picture(picture, size))
+        timestamps.append(seconds)
+    return indices, pixels, timestamps
 
 
 def stack(

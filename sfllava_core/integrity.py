@@ -2,15 +2,22 @@
 
 import os
 import re
+import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from sfllava_core.containers import missing_end
 
 REENCODE = "check it with ffprobe; re-encode it with `ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4`"
-
-# What ffmpeg says when a file stops before its end.
 PLAYLISTS = {"concat", "hls", "dash", "sdp", "rtsp"}
 REFETCH = "give the video file itself"
-CUT_SHORT = ("File ended prematurely", "partial file")
+CUT_SHORT = ("File ended prematurely", "partial file")  # what ffmpeg says when a file stops before its end
+# Containers whose packets name their own times and whose keyframes can be sought exactly; all others are gone through.
+INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+LOG = threading.RLock()  # ffmpeg's log is one for the whole process: decoding while another captures it may deadlock
 
 
 class VideoError(RuntimeError):
@@ -38,7 +45,7 @@ def checked_path(path: str | Path) -> Path:
     """
     if not str(path):
         raise VideoError("''", "the path is empty", "give a video file or a folder of images")
-    path = Path(path).expanduser().absolute()
+    path = at_home(Path(path)).absolute()
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -57,7 +64,16 @@ def checked_path(path: str | Path) -> Path:
     return path
 
 
+def at_home(path: Path) -> Path:
+    """The path with a leading ~ or ~name as the home folder it stands for; a file may be called "~x.mp4" too."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user
+        return path
+
+
 def open_av(path: Path):
+    """The file in PyAV; tags that are not UTF-8 are no reason to refuse it."""
     import av
 
     return av.open(str(path), metadata_errors="ignore")
@@ -72,14 +88,32 @@ def video_stream(path: Path, container):
     return streams[0]
 
 
-class Packets(NamedTuple):
-    """Video packets really in a file: all that are stored, and those that its edit list does not skip."""
+@dataclass(frozen=True, eq=False)
+class Packets:
+    """The video packets that are really in a file, in the order in which they are stored.
 
-    stored: int
-    shown: int
+    times: when each is shown, in the stream's ticks.  keys: where decoding can begin.  shown: not skipped by an edit
+    list and not a mere reference.  indexed: every shown packet is one frame with a time of its own, and the container
+    can seek, so that frames can be found by their times; else only decoding the whole file tells which frame is which.
+    """
+
+    times: Int64[np.ndarray, "packets"]
+    keys: Bool[np.ndarray, "packets"]
+    shown: Bool[np.ndarray, "packets"]
+    indexed: bool
+
+    @property
+    def stored(self) -> int:
+        """How many packets there are."""
+        return len(self.times)
+
+    @property
+    def frames(self) -> int:
+        """How many frames they show; of a file that is not indexed the likeliest number."""
+        return int(self.shown.sum())
 
 
-def count_packets(path: Path) -> Packets:
+def read_packets(path: Path) -> Packets:
     """Read the whole file, but do not decode it: what a header says may be a lie.
 
     Raises:
@@ -87,31 +121,46 @@ def count_packets(path: Path) -> Packets:
     """
     import av
 
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture(local=False) as messages, open_av(path) as container:
-            if container.format.name in PLAYLISTS:
-                raise VideoError(path, f"it is a playlist ({container.format.name}), which names other files", REFETCH)
-            stream = video_stream(path, container)
-            promised = stream.frames
-            packets = [(packet.is_discard, packet.is_corrupt) for packet in container.demux(stream) if packet.size]
-    finally:
-        av.logging.set_level(level)
-    stored = len(packets)
+    with LOG:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)
+        av.logging.set_skip_repeated(False)  # the second broken file says the same as the first
+        try:
+            with av.logging.Capture(local=False) as messages, open_av(path) as container:
+                kind = container.format.name
+                if kind in PLAYLISTS:
+                    raise VideoError(path, f"it is a playlist ({kind}), which names other files", REFETCH)
+                stream = video_stream(path, container)
+                promised, codec = stream.frames, stream.codec_context.name
+                rows = [
+                    (
+                        packet.pts,
+                        packet.is_keyframe,
+                        not packet.is_discard and is_shown(codec, packet),
+                        packet.is_corrupt,
+                    )
+                    for packet in container.demux(stream)
+                    if packet.size
+                ]
+        finally:
+            av.logging.set_level(level)
+    stored = len(rows)
     told = [text for _, _, text in messages if any(sign in text for sign in CUT_SHORT)]
-    if told or any(corrupt for _, corrupt in packets) or (path.suffix.lower() == ".gif" and not gif_is_whole(path)):
-        raise VideoError(path, f"it is cut short or damaged: {stored} frames are there")
-    if promised > stored:
+    missing = missing_end(path, kind)
+    if told or missing or any(corrupt for *_, corrupt in rows):
+        raise VideoError(path, f"it is cut short or damaged: {missing or f'{stored} frames are there'}")
+    if promised > stored and kind != "avi":  # an avi counts frames that are empty, and its length has been checked
         raise VideoError(path, f"its header promises {promised} frames but {stored} are there: damaged or cut short")
-    return Packets(stored, sum(not discarded for discarded, _ in packets))
+    named = all(time is not None for time, *_ in rows)
+    times = np.array([time if named else 0 for time, *_ in rows], dtype=np.int64)
+    keys, shown = (np.array([row[column] for row in rows], dtype=bool) for column in (1, 2))
+    apart = named and len(np.unique(times[shown])) == int(shown.sum())
+    return Packets(times, keys, shown, kind in INDEXED and apart)
 
 
-def gif_is_whole(path: Path) -> bool:
-    """Whether a GIF ends with its trailer byte; some writers put a few zeros behind it."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64))
-        return file.read().rstrip(b"\0").endswith(b";")
+def is_shown(codec: str, packet) -> bool:
+    """Whether a packet gives a picture: an edit list may hide it, and a VP8 one may be a mere reference (fifth bit)."""
+    return not packet.is_discard and (codec != "vp8" or bool(bytes(packet)[0] & 0x10))
 
 
 def short_message(error: BaseException, limit: int = 200) -> str:

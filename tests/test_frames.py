@@ -9,6 +9,8 @@ from PIL import Image
 from videos import moving_noise, write_video
 
 from sfllava_core import VideoError, read_frames, sample_frame_indices
+from sfllava_core.decoders import PyAVReader, natural_key
+from sfllava_core.frames import decode
 
 CASES = json.loads((GOLDENS / "frame_indices.json").read_text())
 
@@ -45,7 +47,8 @@ def test_decord_and_pyav_agree_to_the_bit(path):
 
 
 def test_worker_and_this_process_give_the_same():
-    inside, apart = (read_frames(GRAND_PRIX, 20, timeout_s=limit) for limit in (None, 60))
+    inside = decode(PyAVReader(GRAND_PRIX), GRAND_PRIX, [20], None)
+    apart = read_frames(GRAND_PRIX, 20)
     np.testing.assert_array_equal(inside.pixels, apart.pixels)
     np.testing.assert_array_equal(inside.timestamps, apart.timestamps)
     assert (inside.indices, inside.fps, inside.total) == (apart.indices, apart.fps, apart.total)
@@ -60,23 +63,23 @@ def test_frames_are_the_ones_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "pixel_format", "decoder"),
+    ("name", "codec", "pixel_format"),
     [
-        ("h264.mp4", "libx264", "yuv420p", "decord"),
-        ("h264_10bit.mp4", "libx264", "yuv420p10le", "decord"),
-        ("mpeg4.avi", "mpeg4", "yuv420p", "decord"),
-        ("vp8.webm", "libvpx", "yuv420p", "decord"),
-        ("vp9.webm", "libvpx-vp9", "yuv420p", "decord"),
-        ("h264.mkv", "libx264", "yuv420p", "decord"),
-        ("h264.mov", "libx264", "yuv420p", "decord"),
-        ("clip.gif", "gif", "rgb8", "pyav"),
-        ("av1.mp4", "libsvtav1", "yuv420p", "pyav"),
+        ("h264.mp4", "libx264", "yuv420p"),
+        ("h264_10bit.mp4", "libx264", "yuv420p10le"),
+        ("mpeg4.avi", "mpeg4", "yuv420p"),
+        ("vp8.webm", "libvpx", "yuv420p"),
+        ("vp9.webm", "libvpx-vp9", "yuv420p"),
+        ("h264.mkv", "libx264", "yuv420p"),
+        ("h264.mov", "libx264", "yuv420p"),
+        ("clip.gif", "gif", "rgb8"),
+        ("av1.mp4", "libsvtav1", "yuv420p"),
     ],
 )
-def test_auto_finds_a_decoder_for_every_format(tmp_path, name, codec, pixel_format, decoder):
+def test_auto_reads_every_format(tmp_path, name, codec, pixel_format):
     path = write_video(tmp_path / name, moving_noise(30), codec=codec, pixel_format=pixel_format)
     read = read_frames(path, 8)
-    assert read.decoder == decoder
+    assert read.decoder == "pyav"
     assert read.pixels.shape == (8, 96, 128, 3)
     assert read.total == 30
     assert read.fps == pytest.approx(25, rel=0.02)
@@ -106,6 +109,41 @@ def test_image_folders_are_read_in_natural_order(tmp_path):
     assert read.total == 6 and np.isnan(read.fps) and np.isnan(read.timestamps).all()
     reds = np.array([1, 2, 9, 10, 11, 100])[read.indices]
     assert read.pixels[:, 0, 0, 0].tolist() == reds.tolist()
+
+
+def test_names_that_differ_by_a_zero_have_an_order(tmp_path):
+    """f01 before f1, whatever order the file system gives them in."""
+    paths = [tmp_path / name for name in ("f1.png", "f01.png", "f001.png", "f2.png")]
+    for order in (paths, paths[::-1]):
+        assert [path.name for path in sorted(order, key=natural_key)] == ["f001.png", "f01.png", "f1.png", "f2.png"]
+
+
+def test_names_with_digits_that_are_no_numbers_are_sorted_too(tmp_path):
+    assert sorted([tmp_path / "f\u00b2.png", tmp_path / "f1.png"], key=natural_key)[0].name == "f1.png"
+
+
+def test_16_bit_pictures_keep_their_greys(tmp_path):
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "grey.png")
+    pixels = read_frames(tmp_path, 1).pixels[0, :, :, 0]
+    np.testing.assert_array_equal(pixels, ramp >> 8)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pictures_of_numbers_without_a_scale_are_refused(tmp_path, kind):
+    Image.fromarray(np.linspace(0, 1, 64).reshape(8, 8).astype(kind)).save(tmp_path / "numbers.tiff")
+    with pytest.raises(VideoError, match=r"no scale.*8 bits"):
+        read_frames(tmp_path, 1)
+
+
+def test_pictures_are_turned_as_their_camera_says(tmp_path):
+    pixels = np.zeros((8, 16, 3), dtype=np.uint8)
+    pixels[:, :8] = 250  # the left half is bright
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    shown = read_frames(tmp_path, 1).pixels[0]
+    assert shown.shape == (16, 8, 3) and shown[:8].min() == 250 and shown[8:].max() == 0
 
 
 def test_image_folder_of_unequal_sizes_needs_a_size(tmp_path):
