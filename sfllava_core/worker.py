@@ -20,6 +20,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,25 @@ def why_not(path: Path, timeout_s: float | None) -> str | None:
     except VideoError as error:
         return error.cause
     return None
+
+
+def side_by_side(
+    work: Callable[[Path], Any], paths: Iterable[Path], *, at_once: int | None = None
+) -> Iterator[tuple[Path, Any]]:
+    """(path, what `work` gives for it), as they are done; `work` waits for workers, in up to `at_once` threads.
+
+    What it raises is raised here, and whatever has not begun is not begun any more; Ctrl-C ends the workers too.
+    """
+    pool = ThreadPoolExecutor(at_once or cores(), thread_name_prefix="decode")
+    try:
+        asked = {pool.submit(work, path): path for path in paths}
+        for done in as_completed(asked):
+            yield asked[done], done.result()
+    except KeyboardInterrupt:
+        service().close()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 # ---- the child ----

@@ -1,10 +1,10 @@
 """Do these videos open? Asked of many files at once, in the workers that decode."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
-from sfllava_core.worker import service, why_not
+from sfllava_core.worker import side_by_side, why_not
 
 
 def check_files(
@@ -26,16 +26,8 @@ def check_files(
         HostError: the machine is at fault.
     """
     causes: dict[Path, str | None] = {}
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="open")
-    asked = {pool.submit(why_not, path, timeout_s): path for path in paths}
-    try:
-        for done in as_completed(asked):
-            causes[asked[done]] = done.result()
-            if progress is not None:
-                progress(len(causes), len(paths))
-    except KeyboardInterrupt:
-        service().close()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    for path, cause in side_by_side(partial(why_not, timeout_s=timeout_s), paths, at_once=workers):
+        causes[path] = cause
+        if progress is not None:
+            progress(len(causes), len(paths))
     return {path: causes[path] for path in paths if causes[path] is not None}

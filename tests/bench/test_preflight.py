@@ -13,6 +13,7 @@ from sfllava_core.bench.preflight import PreflightError, check_memory, check_vid
 from sfllava_core.bench.runner import run_benchmark
 from sfllava_core.bench.settings import RunSettings
 from sfllava_core.bench.videos import VideoFolder
+from sfllava_core.worker import service
 
 BENCHMARKS = ("msvd", "msrvtt", "tgif", "activitynet", "nextqa", "egoschema", "intentqa")
 
@@ -94,10 +95,11 @@ def test_a_file_that_crashes_the_decoder_is_named_and_the_others_are_checked(exc
         "I.open = lambda f, *a: os.abort() if 'crash' in str(f) else opened(f, *a)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    service().close()
     frames = next((excerpts / "videos/egoschema").glob("*/1.png")).parent
     shutil.copytree(frames, tmp_path / "crash")
     assert check_files([frames, tmp_path / "crash", frames], workers=1) == {
-        tmp_path / "crash": "the decoder crashed on it"
+        tmp_path / "crash": "the decoder crashed (signal SIGABRT): no message"
     }
 
 
