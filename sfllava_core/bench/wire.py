@@ -114,7 +114,7 @@ def is_address(url: str) -> bool:
 
 def unpacked(body: bytes, packing: str) -> bytes:
     """A gzip body's first LIMIT + 1 bytes; what is packed in another way, or damaged, stays as it came."""
-    if packing not in ("gzip", "x-gzip"):
+    if packing != "gzip":
         return body
     try:
         return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body, LIMIT + 1)
