@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from sfllava_core.bench.replies import BodyError, ReplyError, Verdict, parse_reply, read_body, read_refusal
-from sfllava_core.bench.wire import BrokenOffError, Response, Wire, WireError, is_address
+from sfllava_core.bench.wire import Response, Wire, WireError, is_address
 from sfllava_core.bench.wording import OWN, Wording
 
 OPENAI = "https://api.openai.com/v1"
@@ -172,8 +172,6 @@ class Chat:
                     self.gate.close_for(min(wait, self.judge.longest_wait_s))
             except WireError as error:
                 problem, transport, unreachable = self.told(str(error)), True, error.unreachable
-            except BrokenOffError:
-                break
             if tries < self.judge.tries:
                 self.stopped.wait(min(wait, self.judge.longest_wait_s))
         raise ItemError(problem or "stopped", tries, transport, unreachable)

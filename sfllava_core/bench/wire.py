@@ -14,15 +14,11 @@ HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Ac
 
 
 class WireError(RuntimeError):
-    """No answer came: it took too long, the connection broke, or there is none (attribute: unreachable)."""
+    """No answer came: too late, broken off, a connection that failed, or none at all (attribute: unreachable)."""
 
     def __init__(self, message: str, unreachable: bool = False):
         super().__init__(message)
         self.unreachable = unreachable
-
-
-class BrokenOffError(RuntimeError):
-    """`abort` was called before the answer came."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,12 @@ class Wire:
         """Send JSON, and take what comes back.
 
         Raises:
-            WireError: nothing came back.  BrokenOffError: `abort` was called.
+            WireError: nothing came back, or `abort` was called.
         """
         try:
             return asyncio.run_coroutine_threadsafe(self._post(content), self.loop).result()
         except CancelledError:
-            raise BrokenOffError("broken off") from None
+            raise WireError("broken off") from None
 
     def abort(self) -> None:
         """Break off the requests that are under way, and every later one."""

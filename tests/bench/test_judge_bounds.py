@@ -9,9 +9,10 @@ import tracemalloc
 
 import pytest
 
-from sfllava_core.bench.chat import Chat, Judge, JudgeError
+from sfllava_core.bench.chat import Chat, ItemError, Judge, JudgeError
 from sfllava_core.bench.journal import Journal
 from sfllava_core.bench.judge import judge_answers, read_judgements, settings_of
+from sfllava_core.bench.wire import WireError
 
 from .judge_server import JudgeServer, answer_of, body_of, sound
 from .test_judge import judge_of, make
@@ -190,6 +191,18 @@ def test_one_interrupt_ends_the_judging_while_requests_are_under_way(mood, tmp_p
     with JudgeServer() as server:
         judgements = judge_answers(questions, outcome, judge_of(server), tmp_path / "j", progress=False)
     assert judgements.books.complete and judgements.books.answered == 40
+
+
+def test_what_is_broken_off_ends_at_once_and_nothing_is_asked_afterwards():
+    with JudgeServer(["hang"]) as server, Chat(judge_of(server)) as chat:
+        threading.Timer(0.3, chat.abort).start()
+        start = time.monotonic()
+        with pytest.raises(ItemError, match="broken off"):
+            chat.ask([], True)
+        with pytest.raises(WireError, match="broken off"):
+            chat.wire.post(b"{}")
+        assert time.monotonic() - start < 5
+        assert len(server.requests) == 1
 
 
 KEY = "sk-0123456789abcdef"
