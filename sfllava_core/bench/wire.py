@@ -12,6 +12,8 @@ import httpx2
 LIMIT = 2**20  # bytes of a body that are read, and unpacked; a verdict takes about 500
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 
+SILENT = "without sending a response"  # httpx2's words, which has no error of its own for it
+
 
 class WireError(RuntimeError):
     """No answer came: too late, broken off, a connection that failed, or none at all (attribute: unreachable)."""
@@ -79,8 +81,9 @@ class Wire:
         except asyncio.TimeoutError:
             raise WireError(f"no answer in time: {self.timeout_s:g} s") from None
         except (httpx2.HTTPError, OSError) as error:
-            unreachable = isinstance(error, (httpx2.ConnectError, httpx2.ProxyError))
-            raise WireError(f"no connection: {str(error) or type(error).__name__}", unreachable) from None
+            said = str(error) or type(error).__name__
+            spoke = isinstance(error, httpx2.RemoteProtocolError) and SILENT not in said  # but not HTTP
+            raise WireError(f"no connection: {said}", unreachable=not spoke) from None
 
     async def _exchange(self, content: bytes) -> Response:
         body = bytearray()

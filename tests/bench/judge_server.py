@@ -10,6 +10,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+MODEL = "stub-judge-2024-01-25"
+
 
 def is_right(user: str) -> bool:
     """The stub's own opinion, from the text of our own wording."""
@@ -24,7 +26,7 @@ def sound(right: bool) -> str:
 def answer_of(text, **changes) -> dict:
     """What the protocol says an answer with this text is, with some of its fields changed."""
     return {
-        "id": "x", "object": "chat.completion", "created": 0, "model": "stub-judge-2024-01-25",
+        "id": "x", "object": "chat.completion", "created": 0, "model": MODEL,
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}, **changes,
     }  # fmt: skip
@@ -57,8 +59,9 @@ class JudgeServer:
     Attributes: requests (bodies that came), times (when they came, by time.monotonic), most_at_once, port, url.
     """
 
-    def __init__(self, moods=("plain",), *, dies_after=None, port=0, slow_s=0.05, retry_after_s=0.02):
-        self.moods, self.dies_after, self.slow_s, self.retry_after_s = list(moods), dies_after, slow_s, retry_after_s
+    def __init__(self, moods=("plain",), *, dies_after=None, port=0, slow_s=0.05, retry_after_s=0.02, model=MODEL):
+        self.moods, self.dies_after, self.model = list(moods), dies_after, model
+        self.slow_s, self.retry_after_s = slow_s, retry_after_s
         self.requests, self.times, self.answered, self.under_way, self.most_at_once = [], [], 0, 0, 0
         self.lock, self.ended = threading.Lock(), threading.Event()
         owner = self
@@ -146,7 +149,7 @@ class JudgeServer:
             text = MOODS[mood](is_right(body["messages"][-1]["content"]) if "Reference" in str(body) else True)
             with self.lock:
                 self.answered += 1
-            self.send(handler, 200, body_of(text))
+            self.send(handler, 200, body_of(text, model=self.model))
 
     def pour(self, handler, first, again=b"", size=0, every_s=0.0):
         """Bytes as they are: some at once, then others piece by piece until nobody listens."""

@@ -96,11 +96,15 @@ def test_a_judge_that_dies_half_way_is_gone_on_with(tmp_path):
     assert read_judgements(tmp_path / "j.jsonl", questions, outcome).found == second.found
 
 
-def test_a_judge_that_is_not_there_is_asked_once(tmp_path):
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_judge_that_is_not_there_or_says_nothing_is_asked_once(gone, tmp_path):
     questions, outcome = make(40)
-    with JudgeServer() as server:
+    with JudgeServer(["hang up"]) as server:
         judge = judge_of(server, tries=1, concurrency=1)
-    judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
+        if not gone:
+            judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
+    if gone:
+        judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
     assert str(judgements.books) == "40 expected = 0 answered + 1 failed + 39 pending"
     assert judgements.stopped.startswith("the judge does not answer any more: no connection: ")
 
