@@ -1,15 +1,23 @@
 """Talking to a judge over the OpenAI protocol: any server that speaks it, rate limits, retries with back-off."""
 
+import json
 import os
 import random
+import re
 import threading
 import time
 from dataclasses import dataclass, field
 
-from sfllava_core.bench.replies import ReplyError, Verdict, parse_reply
+from sfllava_core.bench.replies import BodyError, ReplyError, Verdict, parse_reply, read_body, read_refusal
+from sfllava_core.bench.wire import Response, Wire, WireError, is_address
 from sfllava_core.bench.wording import OWN, Wording
 
+OPENAI = "https://api.openai.com/v1"
+ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 RETRIED = (408, 409, 425, 429)
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # the terminal's controls, halves of letters
+FILLER = 3  # letters: a key as short as "x" is no secret, but what local servers are given
+SHOWN, KEPT = 200, 2000  # characters of a server's text in a message; of a reply in its record
 
 
 class JudgeError(RuntimeError):
@@ -35,7 +43,7 @@ class Judge:
         the paper's way, and not every server can.
     concurrency: requests under way at once.  requests_per_minute: None is no limit of ours.
     tries: for one judgement.  first_wait_s, longest_wait_s: back-off between tries, doubling; a server's Retry-After
-    goes before it.  timeout_s: for one request.
+    goes before it.  timeout_s: for one request, from its first byte to the last of the answer.
     """
 
     model: str = "gpt-3.5-turbo-0125"
@@ -61,13 +69,24 @@ class Judge:
 
 @dataclass(frozen=True)
 class Reply:
-    """A verdict, the text it was read from, the model that the server says it used, tries and tokens it took."""
+    """A verdict, the text it was read from, the model that the server says it used, tries and tokens it took.
+
+    Long texts are cut, and the key is taken out of them.
+    """
 
     verdict: Verdict
     text: str
     served_model: str
     tries: int
     tokens: int | None
+
+
+class RefusalError(RuntimeError):
+    """The server answers with a status that is none of success. Attribute: response."""
+
+    def __init__(self, response: Response):
+        super().__init__(f"HTTP {response.status}")
+        self.response = response
 
 
 class Gate:
@@ -78,11 +97,14 @@ class Gate:
         self.free_at, self.lock = 0.0, threading.Lock()
 
     def enter(self, stopped: threading.Event) -> None:
-        """Wait for one's turn."""
-        with self.lock:
-            at = max(self.free_at, time.monotonic())
-            self.free_at = at + self.interval
-        stopped.wait(max(0.0, at - time.monotonic()))
+        """Wait for one's turn; it may be put off while one waits."""
+        while not stopped.is_set():
+            with self.lock:
+                left = self.free_at - time.monotonic()
+                if left <= 0:
+                    self.free_at = time.monotonic() + self.interval
+                    return
+            stopped.wait(left)
 
     def close_for(self, seconds: float) -> None:
         """Let nobody through for some seconds."""
@@ -94,27 +116,31 @@ class Chat:
     """An open connection to a judge. Use it with `with`; its methods may be called from many threads."""
 
     def __init__(self, judge: Judge):
-        import openai
-
-        self.judge, self.openai, self.gate, self.stopped = (
-            judge,
-            openai,
-            Gate(judge.requests_per_minute),
-            threading.Event(),
-        )
-        key = judge.api_key or os.environ.get("OPENAI_API_KEY")
-        if not key and judge.base_url is None:
+        self.judge, self.gate, self.stopped = judge, Gate(judge.requests_per_minute), threading.Event()
+        self.key = (judge.api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
+        if not self.key and judge.base_url is None:
             raise JudgeError("OpenAI's judge needs an API key: set OPENAI_API_KEY, or give base_url of another server")
-        self.client = openai.OpenAI(
-            api_key=key or "none", base_url=judge.base_url, timeout=judge.timeout_s, max_retries=0
-        )
+        if not (self.key.isascii() and (self.key + "x").isprintable()):
+            raise JudgeError("the API key has characters that cannot be sent: check OPENAI_API_KEY")
+        base_url = judge.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+        if not is_address(base_url):
+            raise JudgeError(f"base_url={base_url!r} is no address: give one such as http://127.0.0.1:8080/v1")
+        account = {name: os.environ[variable] for name, variable in ACCOUNT.items() if os.environ.get(variable)}
+        headers = {"Authorization": f"Bearer {self.key or 'none'}", **account}
+        self.wire = Wire(f"{base_url.rstrip('/')}/chat/completions", headers, judge.timeout_s)
 
     def __enter__(self) -> "Chat":
+        self.wire.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
-        self.client.close()
+        self.wire.__exit__()
+
+    def abort(self) -> None:
+        """Break off all that is under way: requests, and waits between tries."""
+        self.stopped.set()
+        self.wire.abort()
 
     def ask(self, messages: list[dict[str, str]], needs_yes: bool) -> Reply:
         """One verdict, with as many tries as the judge is allowed.
@@ -133,48 +159,60 @@ class Chat:
                 return self.request(messages, needs_yes, tries)
             except ReplyError as error:
                 problem, transport, unreachable, wait = f"unusable reply: {error}", False, False, 0.0
-            except self.openai.APIStatusError as error:
-                self.refuse_for_good(error)
-                problem, transport, unreachable = f"HTTP {error.status_code}: {message_of(error)}", True, False
-                if error.status_code < 500 and error.status_code not in RETRIED:
+            except BodyError as error:
+                problem, transport, unreachable = f"unreadable answer: {error}", True, False
+            except RefusalError as error:
+                said = self.refuse_for_good(error.response)
+                problem, transport, unreachable = f"{error}: {said}", True, False
+                if error.response.status < 500 and error.response.status not in RETRIED:
                     break
-                asked = retry_after(error)
+                asked = retry_after(error.response)
                 wait = wait if asked is None else asked
-                if error.status_code == 429:
+                if error.response.status == 429:
                     self.gate.close_for(min(wait, self.judge.longest_wait_s))
-            except self.openai.APIConnectionError as error:  # timeouts too
-                timeout = isinstance(error, self.openai.APITimeoutError)
-                problem = f"{'no answer in time' if timeout else 'no connection'}: {error.__cause__ or error}"
-                transport, unreachable = True, not timeout
-            except (self.openai.APIError, ValueError) as error:  # a body that is not what the protocol says
-                problem, transport, unreachable = f"unreadable answer: {type(error).__name__}: {error}", True, False
+            except WireError as error:
+                problem, transport, unreachable = self.told(str(error)), True, error.unreachable
             if tries < self.judge.tries:
                 self.stopped.wait(min(wait, self.judge.longest_wait_s))
         raise ItemError(problem or "stopped", tries, transport, unreachable)
 
     def request(self, messages: list[dict[str, str]], needs_yes: bool, tries: int) -> Reply:
         """One request."""
-        options = {} if self.judge.temperature is None else {"temperature": self.judge.temperature}
+        asked: dict[str, object] = {"model": self.judge.model, "messages": messages}
+        if self.judge.temperature is not None:
+            asked["temperature"] = self.judge.temperature
         if self.judge.structured:
-            options["response_format"] = {"type": "json_schema", "json_schema": schema(needs_yes)}
-        answer = self.client.chat.completions.create(model=self.judge.model, messages=messages, **options)
-        choices = getattr(answer, "choices", None)
-        if not choices:
-            raise ValueError(f"no choices in the answer ({str(answer)[:100]!r})")
-        text = choices[0].message.content
-        tokens = getattr(getattr(answer, "usage", None), "total_tokens", None)
-        return Reply(parse_reply(text, needs_yes), text, str(answer.model or ""), tries, tokens)
+            asked["response_format"] = {"type": "json_schema", "json_schema": schema(needs_yes)}
+        response = self.wire.post(json.dumps(asked).encode())
+        if not 200 <= response.status < 300:
+            raise RefusalError(response)
+        text = response.body.decode(errors="replace")
+        try:
+            answer = read_body(response.body)
+            text = answer.text
+            verdict = parse_reply(text, needs_yes)
+        except (BodyError, ReplyError) as error:
+            raise type(error)(f"{error}: {self.told(text)!r}") from None
+        return Reply(verdict, self.told(text, KEPT), self.told(answer.model), tries, answer.tokens)
 
-    def refuse_for_good(self, error) -> None:
-        """Raise where every other request would fail alike."""
-        said = message_of(error)
-        if isinstance(error, (self.openai.AuthenticationError, self.openai.PermissionDeniedError)):
-            raise JudgeError(f"the judge refuses the key (HTTP {error.status_code}): {said}: check OPENAI_API_KEY")
-        if isinstance(error, self.openai.NotFoundError):
+    def told(self, text: str, most: int = SHOWN) -> str:
+        """A server's text as it may be shown and recorded: without the key, without controls, its middle left out."""
+        if len(self.key) > FILLER:
+            text = text.replace(self.key, "[API key]")
+        text = UNPRINTABLE.sub("\ufffd", text)
+        return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+    def refuse_for_good(self, response: Response) -> str:
+        """What the server says; raises where every other request would fail alike."""
+        said = self.told(read_refusal(response.body) or response.location)
+        if response.status in (401, 403):
+            raise JudgeError(f"the judge refuses the key (HTTP {response.status}): {said}: check OPENAI_API_KEY")
+        if response.status == 404:
             where = self.judge.base_url or "OpenAI"
             raise JudgeError(f"{where} knows no model {self.judge.model!r}, or no such address: {said}")
-        if error.status_code == 429 and "insufficient_quota" in f"{error.code} {error.type} {said}":
+        if response.status == 429 and b"insufficient_quota" in response.body:
             raise JudgeError(f"the judge's credit is used up: {said}")
+        return said
 
     def ping(self) -> str:
         """Ask for one trivial judgement; the model that the server says it used.
@@ -201,15 +239,9 @@ def schema(needs_yes: bool) -> dict:
     return {"name": "verdict", "strict": True, "schema": inside}
 
 
-def message_of(error) -> str:
-    """A server's own words, short."""
-    body = error.body if isinstance(error.body, dict) else {}
-    return str(body.get("message") or error.message)[:200]
-
-
-def retry_after(error) -> float | None:
+def retry_after(response: Response) -> float | None:
     """Seconds that the server asks to wait, if it does."""
     try:
-        return max(0.0, float(error.response.headers.get("retry-after", "")))
+        return max(0.0, float(response.retry_after))
     except ValueError:
         return None

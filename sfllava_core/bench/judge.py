@@ -7,6 +7,7 @@ used for another; a judge that fails leaves a record that says so. Start it agai
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,9 +97,10 @@ def judge_answers(
         done = {mark_of(record) for record in journal.records if "error" not in record}
         left = [item for item in items if item.mark not in done]
         stopped = ""
-        with tqdm(total=len(items), initial=len(items) - len(left), disable=not progress, unit="judgement") as bar:
+        bar = tqdm(total=len(items), initial=len(items) - len(left), disable=not progress, unit="judgement")
+        with bar, closing(verdicts(chat, left)) as coming:
             bad = 0
-            for record, error in verdicts(chat, left):
+            for record, error in coming:
                 if stopped and error is not None:
                     continue  # it was broken off, not tried to the end
                 journal.append(record)
@@ -152,8 +154,8 @@ def verdicts(chat: Chat, items: list[Item]) -> Iterator[tuple[Record, ItemError 
                     coming = iter(())
                     cancel(waiting)
         finally:
-            chat.stopped.set()  # nobody waits for a back-off when the work is broken off
             cancel(waiting)
+            chat.abort()  # nobody waits for an answer or a back-off when the work is broken off
 
 
 def cancel(futures: set[Future]) -> None:

@@ -10,6 +10,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+MODEL = "stub-judge-2024-01-25"
+
 
 def is_right(user: str) -> bool:
     """The stub's own opinion, from the text of our own wording."""
@@ -19,6 +21,19 @@ def is_right(user: str) -> bool:
 
 def sound(right: bool) -> str:
     return json.dumps({"pred": "yes" if right else "no", "score": 5 if right else 1})
+
+
+def answer_of(text, **changes) -> dict:
+    """What the protocol says an answer with this text is, with some of its fields changed."""
+    return {
+        "id": "x", "object": "chat.completion", "created": 0, "model": MODEL,
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}, **changes,
+    }  # fmt: skip
+
+
+def body_of(text, **changes) -> bytes:
+    return json.dumps(answer_of(text, **changes)).encode()
 
 
 MOODS = {  # what the reply's text looks like
@@ -36,15 +51,19 @@ MOODS = {  # what the reply's text looks like
 class JudgeServer:
     """Use it with `with`; `moods` is gone through request by request, over and over.
 
-    A mood is a key of MOODS, or "429", "500", "401", "404", "400", "quota", "slow", "not http json", "hang up".
-    dies_after: after that many answered requests the server is gone.  Attributes: requests (bodies that came),
-    most_at_once, port, url.
+    A mood is a key of MOODS, or "429", "500", "401", "404", "400", "quota", "slow", "not http json", "hang up"; "hang"
+    (no answer at all), "trickled head", "trickled body" (a byte every 50 ms, without end), "endless" (a body without
+    end, as fast as it goes), "no http" (a line that is no status line); or bytes, the body of an answer; or a status,
+    headers and body.
+    dies_after: after that many answered requests the server is gone.  retry_after_s: what "429" asks for.
+    Attributes: requests (bodies that came), times (when they came, by time.monotonic), most_at_once, port, url.
     """
 
-    def __init__(self, moods=("plain",), *, dies_after=None, port=0, slow_s=0.05, model="stub-judge-2024-01-25"):
-        self.moods, self.dies_after, self.slow_s, self.model = list(moods), dies_after, slow_s, model
-        self.requests, self.answered, self.under_way, self.most_at_once = [], 0, 0, 0
-        self.lock = threading.Lock()
+    def __init__(self, moods=("plain",), *, dies_after=None, port=0, slow_s=0.05, retry_after_s=0.02, model=MODEL):
+        self.moods, self.dies_after, self.model = list(moods), dies_after, model
+        self.slow_s, self.retry_after_s = slow_s, retry_after_s
+        self.requests, self.times, self.answered, self.under_way, self.most_at_once = [], [], 0, 0, 0
+        self.lock, self.ended = threading.Lock(), threading.Event()
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -73,6 +92,7 @@ class JudgeServer:
         return self
 
     def __exit__(self, *_):
+        self.ended.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -86,6 +106,7 @@ class JudgeServer:
                 return
             mood = self.moods[len(self.requests) % len(self.moods)]
             self.requests.append(body)
+            self.times.append(time.monotonic())
             self.under_way += 1
             self.most_at_once = max(self.most_at_once, self.under_way)
         try:
@@ -101,25 +122,46 @@ class JudgeServer:
         if mood == "hang up":
             handler.close_connection = True
             handler.connection.close()
+        elif mood == "hang":
+            self.ended.wait()
+        elif mood == "trickled head":
+            self.pour(handler, b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n", 1, 0.05)
+        elif mood == "trickled body":
+            self.pour(handler, b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" ", 1, 0.05)
+        elif mood == "endless":
+            self.pour(handler, b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, 65536, 0)
+        elif mood == "no http":
+            self.pour(handler, b"Good evening, " + handler.headers["Authorization"].encode() + b"\r\n\r\n")
+        elif isinstance(mood, bytes):
+            self.send(handler, 200, mood)
+        elif isinstance(mood, tuple):
+            status, headers, payload = mood
+            self.send(handler, status, payload, headers)
         elif mood in ("429", "500", "401", "404", "400", "quota"):
             code = "insufficient_quota" if mood == "quota" else "some_code"
             status = 429 if mood == "quota" else int(mood)
-            headers = {"Retry-After": "0.02"} if mood == "429" else {}
-            self.send(handler, status, {"error": {"message": f"told to say {mood}", "code": code}}, headers)
+            headers = {"Retry-After": self.retry_after_s} if mood == "429" else {}
+            said = {"error": {"message": f"told to say {mood}", "code": code}}
+            self.send(handler, status, json.dumps(said).encode(), headers)
         elif mood == "not http json":
-            self.send(handler, 200, None, raw=b'{"choices": [{"mess')
+            self.send(handler, 200, b'{"choices": [{"mess')
         else:
             text = MOODS[mood](is_right(body["messages"][-1]["content"]) if "Reference" in str(body) else True)
             with self.lock:
                 self.answered += 1
-            self.send(handler, 200, {
-                "id": "x", "object": "chat.completion", "created": 0, "model": self.model,
-                "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
-                "usage": {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100},
-            })  # fmt: skip
+            self.send(handler, 200, body_of(text, model=self.model))
 
-    def send(self, handler, status, content, headers=None, raw=None):
-        payload = raw if raw is not None else json.dumps(content).encode()
+    def pour(self, handler, first, again=b"", size=0, every_s=0.0):
+        """Bytes as they are: some at once, then others piece by piece until nobody listens."""
+        handler.close_connection = True
+        handler.wfile.write(first)
+        while again and not self.ended.wait(every_s):
+            for start in range(0, len(again), size):
+                handler.wfile.write(again[start : start + size])
+                handler.wfile.flush()
+                self.ended.wait(every_s)
+
+    def send(self, handler, status, payload, headers=None):
         handler.send_response(status)
         for name, value in {
             "Content-Type": "application/json",

@@ -1,13 +1,14 @@
 """The judge, over the real client against a real HTTP server that misbehaves in every way: the books balance."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from sfllava_core.bench.books import collect
 from sfllava_core.bench.chat import Chat, Judge, JudgeError
 from sfllava_core.bench.journal import JournalError
-from sfllava_core.bench.judge import judge_answers, read_judgements
+from sfllava_core.bench.judge import judge_answers, judgements_file, read_judgements, settings_of
 from sfllava_core.bench.records import Question, questions_fingerprint
 from sfllava_core.bench.replies import ReplyError, parse_reply
 from sfllava_core.bench.wording import OWN, WordingError, load_wording
@@ -95,6 +96,19 @@ def test_a_judge_that_dies_half_way_is_gone_on_with(tmp_path):
     assert read_judgements(tmp_path / "j.jsonl", questions, outcome).found == second.found
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_judge_that_is_not_there_or_says_nothing_is_asked_once(gone, tmp_path):
+    questions, outcome = make(40)
+    with JudgeServer(["hang up"]) as server:
+        judge = judge_of(server, tries=1, concurrency=1)
+        if not gone:
+            judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
+    if gone:
+        judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
+    assert str(judgements.books) == "40 expected = 0 answered + 1 failed + 39 pending"
+    assert judgements.stopped.startswith("the judge does not answer any more: no connection: ")
+
+
 def test_a_judge_that_only_fails_is_not_asked_ten_thousand_times(tmp_path):
     questions, outcome = make(400)
     with JudgeServer(["500"]) as server:
@@ -131,6 +145,7 @@ def test_other_judges_and_wordings_never_mix(tmp_path):
             judge_of(server, wording=theirs),
             Judge("another", server.url),
             judge_of(server, temperature=1.0),
+            judge_of(server, structured=True),
         ):
             with pytest.raises(JournalError, match="other settings"):
                 judge_answers(questions, outcome, other, tmp_path / "j.jsonl", progress=False)
@@ -140,6 +155,21 @@ def test_other_judges_and_wordings_never_mix(tmp_path):
     assert len(yes(judgements)) == 2
     assert judgements.settings["wording_fingerprint"] != OWN.fingerprint(["open_ended"])
     assert server.requests[-1]["messages"][0] == {"role": "system", "content": "Judge."}
+
+
+def test_each_way_of_judging_has_a_file_of_its_own(tmp_path):
+    questions, outcome = make(4)
+    with JudgeServer() as server:
+        judges = [judge_of(server), judge_of(server, structured=True), judge_of(server, temperature=None)]
+        files = [judgements_file(tmp_path, settings_of(questions, judge)) for judge in judges]
+        for judge, file in zip(judges, files):
+            judge_answers(questions, outcome, judge, file, progress=False)
+        assert len(set(files)) == 3 and len(server.requests) == 3 * 4
+        forced = [body.get("response_format", {}).get("type") for body in server.requests]
+        assert forced == [None] * 4 + ["json_schema"] * 4 + [None] * 4
+        for judge, file in zip(judges, files):  # what changes no judgement keeps the file
+            kept = replace(judge, concurrency=1, tries=1, timeout_s=5.0, api_key="another", requests_per_minute=600)
+            assert judgements_file(tmp_path, settings_of(questions, kept)) == file
 
 
 @pytest.mark.parametrize("mood", ["401", "404", "quota"])

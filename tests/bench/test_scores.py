@@ -98,21 +98,27 @@ def test_the_judges_accuracy_and_score():
 
 
 def test_vcgbench_has_five_scores_and_their_plain_mean():
+    """12, 3 and 3 questions: weighed by their number the mean would be 2.93."""
     questions = [
         question
         for group, number in (("generic", 12), ("temporal", 3), ("consistency", 3))
         for question in open_questions(number, group, "text_generation")
     ]
     outcome = outcome_of(questions, {question.key: "x" for question in questions})
-    scores = {"correctness": 3.0, "detail": 2.5, "context": 3.5, "temporal": 2.0, "consistency": 4.0}
+    scores = {"correctness": 3.0, "detail": 2.5, "context": 3.5, "temporal": 1.0, "consistency": 4.0}
     judged = {
         (question.key, aspect): {"score": scores[aspect], "served_model": "m"}
         for question in questions
         for aspect in question.aspects
     }
     judgements = Judgements(judged, {}, len(judged), 0, {})
-    found = {metric.published_as: metric.over_expected.value for metric in all_metrics(questions, outcome, judgements)}
-    assert found == pytest.approx({**scores, "mean": sum(scores.values()) / 5})
+    metrics = all_metrics(questions, outcome, judgements)
+    found = {metric.published_as: metric.over_expected.value for metric in metrics}
+    assert found == pytest.approx({**scores, "mean": 2.8})
+    del judged["consistency0", "consistency"], judged["generic0", "detail"]  # what failed is 0, or left out
+    metrics = {metric.name: metric for metric in all_metrics(questions, outcome, judgements)}
+    assert metrics["judge_mean"].over_answered.value == pytest.approx(2.8)
+    assert metrics["judge_mean"].over_expected.value == pytest.approx((3 + 2.5 * 11 / 12 + 3.5 + 1 + 4 * 2 / 3) / 5)
     published = dict(zip([*ASPECTS, "mean"], (3.09, 2.70, 3.57, 2.52, 3.35, 3.04)))
     results = make_results(questions, outcome, judgements, published=published)
     assert [row["paper"] for row in results["table"]] == [3.09, 2.7, 3.57, 2.52, 3.35, 3.04]
