@@ -36,7 +36,7 @@ RUN = dict[str, dict[str, list]]  # layout -> "family/form" -> [(video, right)]
 def load(folder: Path) -> tuple[LlavaNextForConditionalGeneration, AutoTokenizer]:
     """The checkpoint in float32, and its tokenizer."""
     model = LlavaNextForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def packed_prompts(

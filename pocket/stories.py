@@ -26,7 +26,7 @@ def tell(rng: np.random.Generator, motion: str | None = None) -> Story:
 def comic(rng: np.random.Generator, panels: int) -> tuple[Story, list[float]]:
     """A comic: a story and the times of its `panels` pictures. The bubble is in one panel (in short comics also in
     none)."""
-    times = [(i + u) / panels for i, u in enumerate(rng.uniform(0.05, 0.95, panels))]
+    times = [(i + u) / panels for i, u in enumerate(rng.uniform(0.05, 0.95, panels).tolist())]
     shown = panels > 2 or rng.random() < 0.6
     at = times[int(rng.integers(panels))]
     things = min(3, panels) if panels > 1 else int(rng.integers(1, 4))

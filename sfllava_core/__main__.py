@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from sfllava_core.defaults import CLIP, DEFAULT_MODEL, ROOT
+from sfllava_core.defaults import CLIP, COURSE, DEFAULT_MODEL, required
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="versions, device, decoders; what is missing")
 
     run = commands.add_parser("run", help="the main job: run a notebook headlessly, write a report")
-    run.add_argument("--notebook", type=Path, default=ROOT / "notebooks" / "08_reproduce.ipynb")
+    run.add_argument("--notebook", type=Path, default=COURSE / "08_reproduce.ipynb")
     run.add_argument("--out", type=Path, default=None, help="folder of the results (runs/ and the time)")
     run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     # The notebook runs in the project's folder: files are meant from here.
     here = {name: str(Path(value).absolute()) if Path(value).exists() else value for name, value in args.parameters}
-    return run_notebook(args.notebook, args.out, here)
+    return run_notebook(required(args.notebook), args.out, here)
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -82,11 +82,12 @@ def bench(args: argparse.Namespace) -> int:
     from sfllava_core.random_models import random_llm
     from sfllava_core.speed import run as measure
 
+    video = required(args.video)  # before a model is made for nothing
     if args.model.startswith("random-"):
         llm = random_llm(args.model, device=args.device, dtype=args.dtype)
     else:
         llm = VideoLLM.from_pretrained(args.model, device=args.device, dtype=args.dtype)
-    measure(llm, args.video, tuple(args.questions), args.new_tokens)
+    measure(llm, video, tuple(args.questions), args.new_tokens)
     return 0
 
 

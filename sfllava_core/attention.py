@@ -125,7 +125,8 @@ def look(
         columns = len(encoded.before) + hidden.nonzero()[:, 0].to(mask.device)
         mask[:, columns] = False
         mask[columns, columns] = True
-    weights, states = recorded(llm.language_model, embeddings, mask, len(after))
+    with llm.lock:
+        weights, states = recorded(llm.language_model, embeddings, mask, len(after))
     logits = llm.logits(states[-len(answer_ids) :]).float().cpu()
     words = tuple(llm.tokenizer.decode([token]) for token in after)
     segments = segments_of(video, len(encoded.before), len(embeddings))

@@ -1,6 +1,5 @@
 """Checkpoints: what can be loaded, from where, onto which device, and what its files say of prompts and pathways."""
 
-import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -9,22 +8,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
-from transformers import BitsAndBytesConfig, LlavaNextConfig
-from transformers.image_processing_base import ImageProcessingMixin
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, LlavaNextConfig
+from transformers.utils import cached_file
 from transformers.utils import logging as logging_of_transformers
 
-from sfllava_core.features import CLIP_MEAN, CLIP_STD
+from sfllava_core.defaults import absent
 from sfllava_core.pathways import Grid, PathwaySpec, SlowFast
 from sfllava_core.specs import parse_spec, scaled_spec
 
-log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 EXAMPLE = "llava-hf/llava-v1.6-vicuna-7b-hf"
 
 
 class ModelError(RuntimeError):
-    """A checkpoint that is not there, or is not one that this kit can use; says what to do."""
+    """A checkpoint that is not there, is not one that this kit can use, or computes no numbers; says what to do."""
 
 
 def checked_source(source: str) -> bool:
@@ -37,8 +37,49 @@ def checked_source(source: str) -> bool:
         return True
     hub_id = HUB_ID.fullmatch(source) and not source.startswith("data/")
     if not hub_id or Path(source).parent.is_dir():
-        raise ModelError(f"{source}: no such folder; give a folder with config.json, or a hub id such as {EXAMPLE}")
+        nowhere = f"{source}: no such folder; give a folder with config.json, or a hub id such as {EXAMPLE}"
+        raise ModelError(absent(source) or nowhere)
     return False
+
+
+def load_config(source: str | Path) -> LlavaNextConfig:
+    """A checkpoint's config, of a folder or a hub id; no code of the checkpoint's own is run, whoever says yes.
+
+    Raises:
+        ModelError: no such checkpoint, or not one that this kit can use.
+    """
+    source = str(source)
+    local = checked_source(source)
+    with loading(source):
+        config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+    check_supported(config, source)
+    return config
+
+
+def load_tokenizer(source: str | Path):
+    """A checkpoint's tokenizer, from its tokenizer.json; no code of the checkpoint's own is run.
+
+    A tokenizer.model alone is not read: transformers makes a tokenizer of it that leaves out the beginning-of-sequence
+    token, so that each prompt would be another one than the released code's.
+
+    Raises:
+        ModelError: no such checkpoint, no tokenizer.json, or one that cannot be read.
+    """
+    source = str(source)
+    local = checked_source(source)
+    with loading(source):
+        if found_file(source, "tokenizer.json", local) is None:
+            raise ModelError(
+                f"{source}: it cannot be loaded: it has no tokenizer.json (a tokenizer.model alone is not enough); "
+                f"download it again, or take one that has it, such as {EXAMPLE}"
+            )
+        return AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+
+
+def found_file(source: str, name: str, local: bool) -> Path | None:
+    """Where a checkpoint's file of that name lies; None where the checkpoint has none."""
+    path = cached_file(source, name, local_files_only=local, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else Path(path)
 
 
 def check_supported(config, name: str) -> None:
@@ -84,14 +125,20 @@ def stop_ids(model, tokenizer) -> frozenset[int]:
     return frozenset([ids] if isinstance(ids, int) else ids or [])
 
 
-def image_statistics(source: str, local: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that the checkpoint's image processor records; CLIP's where it records none."""
-    try:
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(source, local_files_only=local)
-    except OSError:
-        log.info("%s has no preprocessor_config.json: taking CLIP's mean and standard deviation", source)
-        settings = {}
-    return tuple(settings.get("image_mean", CLIP_MEAN)), tuple(settings.get("image_std", CLIP_STD))
+def check_finite(values: Float[Tensor, "..."], name: str, stage: str) -> None:
+    """Refuse NaN and infinity, of which every later step would make an answer.
+
+    Args:
+        name: the model's.  stage: what was computed, such as "frame features".
+
+    Raises:
+        ModelError: at least one of the values is not finite.
+    """
+    if not torch.stack(values.aminmax()).isfinite().all():  # one pass, nothing as large as the values is made
+        way_out = "its weights may be damaged: download it again"
+        if values.dtype == torch.float16:
+            way_out = f"float16 ends at 65504: give dtype='bfloat16' or 'float32'; if it stays so, {way_out}"
+        raise ModelError(f"{name}: its {stage} hold NaN or infinity; {way_out}")
 
 
 @contextmanager
@@ -102,9 +149,14 @@ def loading(source: str) -> Iterator[None]:
         logging_of_transformers.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise
+        if "trust_remote_code" in str(error):  # transformers' advice, which nobody can follow here
+            raise ModelError(
+                f"{source}: it can only be loaded by running code that comes with it, which this kit never does; "
+                f"take one of transformers' own kind, such as {EXAMPLE}"
+            ) from error
         raise ModelError(f"{source}: it cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         if was_on:
@@ -122,12 +174,24 @@ def check_complete(found: dict, source: str) -> None:
 
 
 def pick_device(device: str | torch.device) -> torch.device:
-    """ "auto" is a GPU if there is one."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """ "auto" is a GPU if there is one.
+
+    Raises:
+        ModelError: no device of that name, or none that torch sees here.
+    """
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return torch.device("cuda" if cards else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"device {device!r}: give 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'") from error
+    if picked.type == "cuda" and (picked.index or 0) >= cards:
+        seen = f"only {cards} CUDA GPU{'s' * (cards > 1)}, numbered from 0" if cards else "no CUDA GPU"
+        raise ModelError(f"device {str(device)!r}: this torch sees {seen}; give device={'cuda' if cards else 'cpu'!r}")
+    if picked.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(f"device {str(device)!r}: this torch sees no Apple GPU; give device='cpu'")
+    return picked
 
 
 def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:

@@ -5,7 +5,7 @@ import shutil
 from importlib import metadata
 from importlib.util import find_spec
 
-from sfllava_core.defaults import DEFAULT_MODEL, DEFAULT_VIDEO
+from sfllava_core.defaults import CLONE, DEFAULT_MODEL, DEFAULT_VIDEO
 
 REQUIRED = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "einops", "jaxtyping")
 DECODERS = {"decord": "decord", "av": "av"}
@@ -62,7 +62,8 @@ def report() -> tuple[list[str], bool]:
         lines.append(f"  {'ok     ' if version(package) else 'absent '}  {package} {version(package) or ''}: {use}")
     lines += ["device", *device_lines(), "embedded default"]
     for path in (DEFAULT_MODEL, DEFAULT_VIDEO):
-        lines.append(f"  {'ok     ' if path.exists() else 'MISSING'}  {path.parent.name}/{path.name}")
+        note = "" if path.exists() else f": {CLONE}"
+        lines.append(f"  {'MISSING' if note else 'ok     '}  {path.parent.name}/{path.name}{note}")
         healthy &= path.exists()
     free = shutil.disk_usage(".").free / 2**30
     lines.append(f"disk\n  ok       {free:.0f} GiB free here (7B weights need 14, 34B weights 70)")

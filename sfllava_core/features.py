@@ -15,11 +15,34 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from sfllava_core.frames import resize_picture
+from sfllava_core.frames import Frames, resize_picture
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 RESIZE_MODES = ("pillow", "torch")
+
+
+def is_features(video: object) -> bool:
+    """Whether this is a floating point tensor, that is, frame features."""
+    return isinstance(video, Tensor) and video.is_floating_point()
+
+
+def checked_pixels(frames: Frames | np.ndarray | Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
+    """uint8 (T, h, w, 3) pixels of what was given in place of a file."""
+    pixels = frames.pixels if isinstance(frames, Frames) else frames
+    if isinstance(pixels, Tensor):
+        pixels = pixels.cpu().numpy()
+    if not isinstance(pixels, np.ndarray):
+        raise ValueError(
+            f"a video of type {type(frames).__name__}: "
+            "give a path, Frames, uint8 frames (T, h, w, 3), or features (T, H, W, D)"
+        )
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
+        raise ValueError(
+            f"frames of dtype {pixels.dtype} and shape {pixels.shape}: "
+            "give uint8 RGB of shape (T, h, w, 3), T at least 1 (features: a floating torch tensor)"
+        )
+    return pixels
 
 
 def resize_frames(

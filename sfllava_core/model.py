@@ -4,6 +4,7 @@ frames -> features -> pathways -> prompt -> answer: `VideoLLM.watch` goes the fi
 the `WatchedVideo` that it returns (watched.py) goes the last two, as often as there are questions.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,24 +12,35 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, LlavaNextForConditionalGeneration
+from transformers import LlavaNextForConditionalGeneration
 
 from sfllava_core import rope
 from sfllava_core.checkpoints import (
     check_complete,
+    check_finite,
     check_supported,
     checked_source,
     default_pathways,
     guess_prompt_style,
-    image_statistics,
+    load_config,
+    load_tokenizer,
     loading,
     pick_device,
     pick_dtype,
     quantization_config,
     stop_ids,
 )
-from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, frame_features, preprocess
+from sfllava_core.features import (
+    CLIP_MEAN,
+    CLIP_STD,
+    check_resize_mode,
+    checked_pixels,
+    frame_features,
+    is_features,
+    preprocess,
+)
 from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
+from sfllava_core.image_statistics import checked_statistics, image_statistics
 from sfllava_core.pathways import PathwaySpec
 from sfllava_core.prompts import checked_style
 from sfllava_core.shared_prefix import install_attention
@@ -44,7 +56,9 @@ class VideoLLM:
     """A LLaVA-NeXT model and its tokenizer, made to watch videos.
 
     Attributes: model, tokenizer, name, prompt_style; pathways, the default spec; grid (rows, columns) of patches a
-    frame; image_size (height, width) in pixels; dim, the language model's width; max_positions, the longest sequence.
+    frame; image_size (height, width) in pixels; dim, the language model's width; max_positions, the longest sequence;
+    lock, which whoever runs the language model holds: its RoPE follows the sequence that is being run, so one thread
+    goes after the other, through all videos of this model.
     """
 
     def __init__(
@@ -61,7 +75,7 @@ class VideoLLM:
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self.prompt_style = prompt_style or guess_prompt_style(model.config, tokenizer)
         checked_style(self.prompt_style)
-        self.image_mean, self.image_std = tuple(image_mean), tuple(image_std)
+        self.image_mean, self.image_std = checked_statistics(image_mean, image_std, name)
         vision, text = model.config.vision_config, model.config.text_config
         self.image_size = (vision.image_size, vision.image_size)
         self.grid = (vision.image_size // vision.patch_size,) * 2
@@ -69,6 +83,7 @@ class VideoLLM:
         self.dim = text.hidden_size
         self.max_positions = rope.max_positions(text)
         self.stop_ids = stop_ids(model, tokenizer)
+        self.lock = threading.RLock()
         install_attention(self.language_model)
 
     @classmethod
@@ -96,28 +111,28 @@ class VideoLLM:
             prompt_style: "vicuna", "chatml" or "mistral"; None reads it from the checkpoint.
 
         Raises:
-            ModelError: no such checkpoint, or not one that can be used here.
+            ModelError: no such checkpoint, or not one that can be used here.  ValueError: rope_scaling below 1.
         """
         source = str(Path(path).expanduser())
+        config = load_config(source)
         local = checked_source(source)
         device = pick_device(device)
         options = {"quantization_config": quantization_config(quantization, dtype)} if quantization else {}
         if device_map is not None or quantization:
             options["device_map"] = device_map or {"": device}
+        rope.use_dynamic_rope(config.text_config, rope_scaling)
         with loading(source):
-            config = AutoConfig.from_pretrained(source, local_files_only=local)
-            check_supported(config, source)
-            rope.use_dynamic_rope(config.text_config, rope_scaling)
             model, found = LlavaNextForConditionalGeneration.from_pretrained(
                 source,
                 config=config,
                 dtype=pick_dtype(dtype, device),
+                attn_implementation="sdpa",  # else the config may name a kernel to be downloaded and run
                 use_safetensors=True,
                 local_files_only=local,
                 output_loading_info=True,
                 **options,
             )
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+        tokenizer = load_tokenizer(source)
         check_complete(found, source)
         mean, std = image_statistics(source, local)
         model = model if options else model.to(device)
@@ -137,9 +152,11 @@ class VideoLLM:
         return self.language_model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long, device=self.device))
 
     def logits(self, hidden: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch vocabulary"]:
-        """Hidden states to logits over the vocabulary."""
+        """Hidden states to logits over the vocabulary. Raises ModelError where they are no finite numbers."""
         with torch.inference_mode():
-            return self.model.lm_head(hidden)
+            logits = self.model.lm_head(hidden)
+        check_finite(logits, self.name, "logits")
+        return logits
 
     def encode(
         self,
@@ -155,6 +172,9 @@ class VideoLLM:
             resize: "pillow" (exact) or "torch" (on the device, faster there); see `preprocess`.
             chunk_frames: frames that are resized and encoded together; bounds the memory.
             progress: called as progress("encode", frames done, frames in all).
+
+        Raises:
+            ModelError: NaN or infinite features.
         """
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
@@ -166,6 +186,7 @@ class VideoLLM:
                 chunk, self.image_size, resize=resize, device=device, mean=self.image_mean, std=self.image_std
             )
             features.append(frame_features(self.model, pixel_values))
+            check_finite(features[-1], self.name, "frame features")
             if progress is not None:
                 progress("encode", start + len(chunk), len(pixels))
         return torch.cat(features)
@@ -192,7 +213,7 @@ class VideoLLM:
 
         Raises:
             VideoError: the file cannot be decoded.  SpecError: the spec does not fit this model's grid.
-            ContextError: the visual tokens alone do not fit the model's context.
+            ContextError: the visual tokens alone do not fit the model's context.  ModelError: NaN or infinite features.
         """
         pathways = parse_spec(pathways) if isinstance(pathways, str) else pathways or self.pathways
         check_resize_mode(resize)
@@ -234,27 +255,6 @@ class VideoLLM:
             raise ValueError(
                 f"features of shape {tuple(features.shape)}: {self.name} makes {expected}, at least 1 frame"
             )
-        return features.to(self.device, self.model.dtype)
-
-
-def is_features(video: object) -> bool:
-    """Whether this is a floating point tensor, that is, frame features."""
-    return isinstance(video, Tensor) and video.is_floating_point()
-
-
-def checked_pixels(frames: Frames | np.ndarray | Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
-    """uint8 (T, h, w, 3) pixels of what was given in place of a file."""
-    pixels = frames.pixels if isinstance(frames, Frames) else frames
-    if isinstance(pixels, Tensor):
-        pixels = pixels.cpu().numpy()
-    if not isinstance(pixels, np.ndarray):
-        raise ValueError(
-            f"a video of type {type(frames).__name__}: "
-            "give a path, Frames, uint8 frames (T, h, w, 3), or features (T, H, W, D)"
-        )
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
-        raise ValueError(
-            f"frames of dtype {pixels.dtype} and shape {pixels.shape}: "
-            "give uint8 RGB of shape (T, h, w, 3), T at least 1 (features: a floating torch tensor)"
-        )
-    return pixels
+        features = features.to(self.device, self.model.dtype)
+        check_finite(features, self.name, "frame features")
+        return features

@@ -1,16 +1,10 @@
 """LLaVA-NeXT models with random weights, built in memory: they know nothing, but cost what the real ones cost."""
 
 import torch
-from transformers import (
-    AutoTokenizer,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaNextConfig,
-    LlavaNextForConditionalGeneration,
-)
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig, LlavaNextForConditionalGeneration
 
 from sfllava_core import rope
-from sfllava_core.checkpoints import ModelError, pick_device, pick_dtype
+from sfllava_core.checkpoints import ModelError, load_tokenizer, pick_device, pick_dtype
 from sfllava_core.defaults import TINY
 from sfllava_core.model import VideoLLM
 
@@ -53,4 +47,4 @@ def random_llm(name: str, device: str = "auto", dtype: str = "auto", rope_scalin
     torch.manual_seed(0)
     with torch.device(device):
         model = LlavaNextForConditionalGeneration._from_config(config, dtype=pick_dtype(dtype, device))
-    return VideoLLM(model, AutoTokenizer.from_pretrained(TINY, local_files_only=True), name=name)
+    return VideoLLM(model, load_tokenizer(TINY), name=name)

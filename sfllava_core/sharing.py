@@ -74,6 +74,8 @@ class PrefixSharing:
     ) -> Iterator[tuple[list[int], Decoder]]:
         """Decoders that together answer all prompts with up to `new_tokens` each, and the rows that each answers.
 
+        Hold the model's `lock` from before the first to after the last is closed: prefix and RoPE's state are shared.
+
         Raises:
             ContextError: before any work, if one of the prompts is too long.
         """

@@ -8,6 +8,7 @@ tokens in float32.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import torch
@@ -58,7 +59,7 @@ class Choice:
 
 
 class WatchedVideo:
-    """What `VideoLLM.watch` returns.
+    """What `VideoLLM.watch` returns. Several threads may ask: they wait for each other (`VideoLLM.lock`).
 
     Attributes: tokens, the visual tokens (tokens, dim); spec; frames (None if features were given); stopwatch, whose
     `seconds` add up by stage (decode, encode, pool, prefill, answer).
@@ -104,6 +105,7 @@ class WatchedVideo:
 
         Raises:
             PromptError: a question that no prompt can be made of.  ContextError: too long a sequence.
+            ModelError: the model computes NaN or infinity.
         """
         questions = [question] if isinstance(question, str) else list(question)
         prompts = [open_ended_pieces(text, self.llm.prompt_style, parts) for text in questions]
@@ -134,6 +136,7 @@ class WatchedVideo:
 
         Raises:
             PromptError: no options, or more than 26.  ContextError: too long a sequence.
+            ModelError: the model computes NaN or infinity.
         """
         if by not in ("likelihood", "generation"):
             raise ValueError(f"by={by!r}: choose 'likelihood' or 'generation'")
@@ -162,6 +165,7 @@ class WatchedVideo:
 
         Raises:
             PromptError: not exactly one `<image>`, or nothing after it.  ContextError: too long a sequence.
+            ModelError: the model computes NaN or infinity.
         """
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={max_new_tokens}: ask for at least 1 token")
@@ -188,18 +192,20 @@ class WatchedVideo:
             raise PromptError("generate and next_token_logits take a list of prompts, not one text")
         if not prompts:
             raise ValueError("no questions: give at least one")
-        encoded = [encode_prompt(prompt, self.llm.tokenizer) for prompt in prompts]
+        llm = self.llm
+        encoded = [encode_prompt(prompt, llm.tokenizer) for prompt in prompts]
         ids: dict[int, list[int]] = {}
         logits: dict[int, Tensor] = {}
-        for rows, decoder in self.sharing.decoders(encoded, max_new_tokens, share_prefix):
-            with self.stopwatch(decoder.stage):
-                hidden = decoder.start()
-            with self.stopwatch("answer"):
-                new_ids, first = greedy(decoder, hidden, self.llm.logits, max_new_tokens, self.llm.stop_ids, on_token)
-            ids.update(zip(rows, new_ids))
-            logits.update(zip(rows, first.float().cpu()))
-            if progress is not None:
-                progress("answer", len(ids), len(prompts))
+        with llm.lock, closing(self.sharing.decoders(encoded, max_new_tokens, share_prefix)) as decoders:
+            for rows, decoder in decoders:
+                with self.stopwatch(decoder.stage):
+                    hidden = decoder.start()
+                with self.stopwatch("answer"):
+                    new_ids, first = greedy(decoder, hidden, llm.logits, max_new_tokens, llm.stop_ids, on_token)
+                ids.update(zip(rows, new_ids))
+                logits.update(zip(rows, first.float().cpu()))
+                if progress is not None:
+                    progress("answer", len(ids), len(prompts))
         order = range(len(prompts))
         return encoded, [ids[row] for row in order], torch.stack([logits[row] for row in order])
 

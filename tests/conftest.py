@@ -1,4 +1,4 @@
-"""Shapes and types in the package's signatures are checked at run time in every test."""
+"""Shapes and types in the signatures of both packages are checked at run time in every test."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 from jaxtyping import install_import_hook
 
-install_import_hook("sfllava_core", "typecheck.check")
+install_import_hook(["sfllava_core", "pocket"], "typecheck.check")
 
 import numpy as np
 import pytest

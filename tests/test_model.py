@@ -196,3 +196,27 @@ def test_more_questions_than_a_batch(small_video):
     answers = small_video.ask(many, max_new_tokens=3, progress=lambda *step: told.append(step))
     assert told == [("answer", 32, 45), ("answer", 45, 45)]
     assert answers[40] == small_video.ask(many[40], max_new_tokens=3)
+
+
+def test_a_prompt_that_is_no_longer_than_what_is_shared_is_answered_too(llm, golden_frames):
+    """A pair (x, "y") prefills x. Of (x, "") nothing is left behind it, and yet a token must be run for its logits."""
+    shared = "USER: <image>\nWhat is it?"
+    video = llm.watch(golden_frames[:8], SMALL)
+    for pair in ((shared, " A dog?"), (shared, "")):
+        (one,), (plain,) = (video.next_token_logits([pair], share_prefix=share) for share in (True, False))
+        torch.testing.assert_close(one, plain, atol=1e-4, rtol=0)
+
+
+def test_a_special_token_in_the_midst_of_an_answer_is_not_shown(llm, small_video, monkeypatch):
+    """An end token that the generation settings do not name ends nothing, and is no text either."""
+    begin, word = llm.tokenizer.bos_token_id, llm.tokenizer.convert_tokens_to_ids("\N{LOWER ONE EIGHTH BLOCK}is")
+    steps = iter([word, begin, word, llm.tokenizer.eos_token_id])
+
+    def written(hidden):
+        return torch.nn.functional.one_hot(torch.tensor([next(steps)]), 2064).float()
+
+    monkeypatch.setattr(llm, "stop_ids", frozenset())
+    monkeypatch.setattr(llm, "logits", written)
+    (answer,) = small_video.generate(["<image> what?"], max_new_tokens=4)
+    assert answer.token_ids == [word, begin, word, llm.tokenizer.eos_token_id]
+    assert answer.text == "is is"

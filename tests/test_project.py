@@ -1,7 +1,9 @@
 """The project itself: names that design and README promise, light imports, lock and environment, clean code."""
 
+import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import nbformat
 import pytest
 import torch
 import yaml
-from conftest import ROOT, WORKERS
+from conftest import GRAND_PRIX, ROOT, WORKERS
 from packaging.requirements import Requirement
 
 import sfllava_core
@@ -109,6 +111,49 @@ def test_notebooks_keep_the_house_rules(path):
     assert code[0].metadata["tags"] == ["parameters"] and code[-1].metadata["tags"] == ["results"]
     assert max(len(cell.source.splitlines()) for cell in code) <= 25
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+def sources() -> dict[str, str]:
+    """The code of packages, tools and notebooks, by where it stands."""
+    files = [file for folder in ("sfllava_core", "pocket", "tools") for file in (ROOT / folder).rglob("*.py")]
+    cells = {str(path): nbformat.read(path, as_version=4).cells for path in NOTEBOOKS}
+    code = {path: "\n".join(c.source for c in found if c.cell_type == "code") for path, found in cells.items()}
+    return {**{str(file): file.read_text() for file in files}, **code}
+
+
+def test_no_call_lets_transformers_ask_whether_to_run_a_checkpoints_code():
+    """Its Auto classes ask on the terminal unless they are told: `trust_remote_code=False`, each time."""
+    seen = 0
+    for place, source in sources().items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and re.match(r"Auto\w+\.from_", ast.unparse(node.func)):
+                seen += 1
+                assert "trust_remote_code=False" in ast.unparse(node), f"{place}, line {node.lineno}"
+    assert seen == 3, "load_config, load_tokenizer, and pocket's own"
+
+
+WITHOUT_A_CLONE = """
+import sys
+from sfllava_core.__main__ import main
+
+for words in (["ask", sys.argv[1], "why?"], ["bench"], ["run"], ["doctor"]):
+    print("exit code", main(words), file=sys.stderr, flush=True)
+"""
+
+
+def test_an_installed_package_says_that_models_films_and_notebooks_come_with_a_clone(tmp_path):
+    """What a wheel holds, unpacked: the package alone."""
+    shutil.copytree(ROOT / "sfllava_core", tmp_path / "sfllava_core", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_CLONE, GRAND_PRIX], capture_output=True, text=True, cwd=tmp_path, timeout=240,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    lines = done.stderr.splitlines()
+    way_out = "models, films and notebooks come with a clone of the kit's repository, not with the installed package"
+    for line, missing in zip(lines[::2], ("data/pocket", "data/clips/grand_prix_1906.mp4", "08_reproduce.ipynb")):
+        assert line.startswith(f"error: {tmp_path}") and f"{missing} is not there: {way_out}" in line
+    assert lines[1::2] == ["exit code 1"] * 3 and lines[6:] == ["exit code 1"], done.stderr
+    assert f"  MISSING  data/pocket: {way_out}" in done.stdout
 
 
 def test_code_is_clean():

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from sfllava_core.bench.annotations import question_counts
 from sfllava_core.bench.plans import Plan
 from sfllava_core.budget import MODEL_SHAPES, ModelShape, token_budget
+from sfllava_core.checkpoints import load_config
 from sfllava_core.hardware import GPU, GPUS, stage_seconds
 
 ANSWER_TOKENS = 30  # of a typical answer; a choice takes one or two
@@ -16,7 +15,7 @@ HUB_SIZES = {"vicuna-7b": "7b", "mistral-7b": "mistral-7b", "34b": "34b"}
 def shape_of(model: str) -> ModelShape | None:
     """A model's sizes: of a folder by its config, of LLaVA-NeXT's hub ids by their names. Nothing is downloaded."""
     if Path(model).is_dir():
-        return ModelShape.from_config(AutoConfig.from_pretrained(model, local_files_only=True))
+        return ModelShape.from_config(load_config(model))
     return next((MODEL_SHAPES[size] for name, size in HUB_SIZES.items() if name in model.lower()), None)
 
 

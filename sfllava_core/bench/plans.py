@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from sfllava_core.bench.annotations import load_annotations
 from sfllava_core.bench.layouts import of_other_films
 from sfllava_core.bench.published import PAPER, load_paper
@@ -13,7 +11,7 @@ from sfllava_core.bench.records import MULTIPLE_CHOICE, OPEN_ENDED, TEXT_GENERAT
 from sfllava_core.bench.runs import PROFILES, PaperRun, find_run, load_runs
 from sfllava_core.bench.settings import RunSettings
 from sfllava_core.budget import ModelShape
-from sfllava_core.checkpoints import checked_source
+from sfllava_core.checkpoints import load_config
 
 ROOT = PAPER.parents[1]
 
@@ -153,8 +151,7 @@ def load_profiles(path: str | Path = PAPER / "runs.yaml") -> dict[str, dict]:
 
 def model_grid(model: str) -> tuple[int, int]:
     """Patches a frame, (rows, columns), from the checkpoint's config alone."""
-    config = AutoConfig.from_pretrained(model, local_files_only=checked_source(model))
-    return ModelShape.from_config(config).grid
+    return ModelShape.from_config(load_config(model)).grid
 
 
 def model_files(model: str) -> list[list]:

@@ -14,7 +14,7 @@ from sfllava_core.bench.plans import Plan
 from sfllava_core.bench.records import MULTIPLE_CHOICE, Question
 from sfllava_core.bench.settings import RunSettings
 from sfllava_core.bench.stats import Interval, clustered_interval
-from sfllava_core.defaults import POCKET, POCKETBENCH
+from sfllava_core.defaults import POCKET, POCKETBENCH, required
 
 # Per cent that a guesser gets: asked openly, one of 10 digits, 16 things, the 2 that are named, yes or no, 5 ways to
 # move; and one of 5 options. In the table each family is the mean of both.
@@ -52,17 +52,21 @@ def pocketbench_plans(
 
     Args:
         settings: fields of `RunSettings` to set otherwise.
+
+    Raises:
+        FileNotFoundError: the kit's own model or films are to be taken, and are not there.
     """
     settings = {"max_new_tokens": NEW_TOKENS, **settings}
+    model, annotations, videos = model or required(POCKET), annotations or required(POCKETBENCH), videos or POCKETBENCH
     return [
         Plan(
             id=f"pocketbench_{name.replace(', ', '_').replace(' ', '_').lower()}",
             benchmark="pocketbench",
             task="",
-            model=str(model or POCKET),
+            model=str(model),
             settings=RunSettings(layout.pathways, **settings),
-            annotations=Path(annotations or POCKETBENCH),
-            videos=Path(videos or POCKETBENCH),
+            annotations=Path(annotations),
+            videos=Path(videos),
             max_videos=max_videos,
             note=f"{name}; PocketBench is this kit's own, no number of it is the paper's",
             other_film=layout.other_film,

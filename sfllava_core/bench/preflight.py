@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
 from sfllava_core.bench.chat import Chat, Judge, JudgeError
 from sfllava_core.bench.opening import check_files
 from sfllava_core.bench.records import Question
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.budget import ModelShape, readable, token_budget
-from sfllava_core.checkpoints import check_supported, checked_source
+from sfllava_core.checkpoints import load_config
 from sfllava_core.frames import VideoError
 from sfllava_core.hardware import memory_bytes
 from sfllava_core.pathways import PathwaySpec
@@ -161,9 +160,7 @@ def check_memory(
         ModelError: no such checkpoint, or one that cannot be used.
     """
     source = str(model)
-    config = AutoConfig.from_pretrained(source, local_files_only=checked_source(source))
-    check_supported(config, source)
-    shape = ModelShape.from_config(config)
+    shape = ModelShape.from_config(load_config(source))
     budget = token_budget(pathways, shape)
     need = memory_bytes(budget, shape, questions=BATCH, bytes_per_value=bytes_per_value)
     said = f"{source} with {budget.visual_tokens} visual tokens needs about {readable(need)}B of memory"

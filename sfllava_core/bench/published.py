@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sfllava_core.bench.records import ASPECTS, find_benchmark
+from sfllava_core.defaults import required
 
 PAPER = Path(__file__).parents[2] / "data" / "paper"
 ABLATED = ("activitynet", "activitynet", "egoschema")  # columns of tables 5 to 7: accuracy, score, accuracy
@@ -13,10 +14,10 @@ class PublishedError(LookupError):
 
 
 def load_paper(path: str | Path = PAPER / "paper_results.yaml") -> dict:
-    """The published tables, as the file has them."""
+    """The published tables, as the file has them. Raises FileNotFoundError outside of a clone of the repository."""
     import yaml
 
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return yaml.safe_load(required(path).read_text(encoding="utf-8"))
 
 
 def published_values(paper: dict, table: str, size: str, row: str | int, benchmark: str) -> dict[str, float]:

@@ -13,9 +13,9 @@ from sfllava_core.prompts import IMAGE, IMAGE_TOKEN, multiple_choice_prompt, ope
 @cache
 def tokenizer():
     """The real SentencePiece tokenizer of the tiny checkpoint."""
-    from transformers import AutoTokenizer
+    from sfllava_core.checkpoints import load_tokenizer
 
-    return AutoTokenizer.from_pretrained(str(TINY), local_files_only=True)
+    return load_tokenizer(TINY)
 
 
 def check_tokenize(answer: Callable) -> str:
