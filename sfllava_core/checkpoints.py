@@ -122,9 +122,16 @@ def check_complete(found: dict, source: str) -> None:
 
 
 def pick_device(device: str | torch.device) -> torch.device:
-    """ "auto" is a GPU if there is one."""
+    """ "auto" is a GPU if there is one.
+
+    Raises:
+        ModelError: a GPU is asked for and torch sees none.
+    """
     if device != "auto":
-        return torch.device(device)
+        device = torch.device(device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ModelError(f"device={str(device)!r}: torch {torch.__version__} sees no CUDA GPU here; give 'cpu'")
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
