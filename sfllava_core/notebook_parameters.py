@@ -41,15 +41,16 @@ def defaults_of(notebook: Path) -> dict[str, object]:
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
             for line in ast.parse(cell.source).body:
-                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                    found[line.targets[0].id] = plain(line.value)
+                target = line.targets[0] if isinstance(line, ast.Assign) else getattr(line, "target", None)
+                if isinstance(target, ast.Name):
+                    found[target.id] = plain(line.value)
     return found
 
 
-def plain(node: ast.expr) -> object:
-    """A literal's value."""
+def plain(node: ast.expr | None) -> object:
+    """A literal's value; `UNKNOWN` for any other expression."""
     try:
-        return ast.literal_eval(node)
+        return UNKNOWN if node is None else ast.literal_eval(node)
     except ValueError:
         return UNKNOWN
 
