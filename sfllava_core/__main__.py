@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sfllava_core.defaults import CLIP, COURSE, DEFAULT_MODEL, required
+from sfllava_core.terminal import ends_with_its_reader, show, visible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +49,8 @@ def ask(args: argparse.Namespace) -> int:
     from sfllava_core import VideoLLM, parse_spec
     from sfllava_core.integrity import checked_path
 
+    if args.max_new_tokens < 1:
+        raise ValueError(f"--max-new-tokens {args.max_new_tokens}: ask for at least 1 token")
     checked_path(args.video)  # before a model is loaded for nothing
     spec = parse_spec(args.spec) if args.spec else None
     llm = VideoLLM.from_pretrained(args.model, device=args.device, dtype=args.dtype)
@@ -58,10 +61,12 @@ def ask(args: argparse.Namespace) -> int:
     if args.options:
         choice = video.choose(args.question, args.options)
         for letter, option, score in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", args.options, choice.scores):
-            print(f"{'*' if letter == choice.letter else ' '} ({letter}) {score:6.1%}  {option}")
+            show(f"{'*' if letter == choice.letter else ' '} ({letter}) {score:6.1%}  {option}")
     else:
         video.ask(
-            args.question, max_new_tokens=args.max_new_tokens, on_text=lambda text: print(text, end="", flush=True)
+            args.question,
+            max_new_tokens=args.max_new_tokens,
+            on_text=lambda text: print(visible(text), end="", flush=True),
         )
         print()
     return 0
@@ -71,9 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the main job."""
     from sfllava_core.headless import run_notebook
 
-    # The notebook runs in the project's folder: files are meant from here.
-    here = {name: str(Path(value).absolute()) if Path(value).exists() else value for name, value in args.parameters}
-    return run_notebook(required(args.notebook), args.out, here)
+    return run_notebook(required(args.notebook), args.out, dict(args.parameters))
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -83,6 +86,9 @@ def bench(args: argparse.Namespace) -> int:
     from sfllava_core.speed import run as measure
 
     video = required(args.video)  # before a model is made for nothing
+    for name, number in (("--questions", min(args.questions)), ("--new-tokens", args.new_tokens)):
+        if number < 1:
+            raise ValueError(f"{name} {number}: give at least 1")
     if args.model.startswith("random-"):
         llm = random_llm(args.model, device=args.device, dtype=args.dtype)
     else:
@@ -98,16 +104,19 @@ def doctor(args: argparse.Namespace) -> int:
     return report()
 
 
+@ends_with_its_reader
 def main(argv: list[str] | None = None) -> int:
     """Run one command; what goes wrong in a known way is one line on standard error and exit code 1."""
     args = parser().parse_args(argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         return {"ask": ask, "run": run, "bench": bench, "doctor": doctor}[args.command](args)
+    except BrokenPipeError:
+        raise
     except (RuntimeError, ValueError, OSError) as error:
         if os.environ.get("SFLLAVA_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        show(f"error: {error}", file=sys.stderr)
         return 1
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sfllava_core.defaults import ROOT
+from sfllava_core.notebook_parameters import parameters_for
+from sfllava_core.terminal import one_line
 
 
 class NotebookError(RuntimeError):
@@ -22,11 +24,13 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
 
     Raises:
         NotebookError: a cell or a widget raised; the half-run notebook is kept in `out`.
+        ParameterError: a parameter that the notebook has not, or of another type than its default.
     """
     import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    parameters = parameters_for(notebook, parameters or {})
     out = out or ROOT / "runs" / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     out.mkdir(parents=True, exist_ok=True)
     executed = out / notebook.name
@@ -35,7 +39,7 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
             papermill.execute_notebook(
                 str(notebook),
                 str(executed),
-                parameters={**typed(parameters or {}), "out_dir": str(out.resolve())},
+                parameters={**parameters, "out_dir": str(out.resolve())},
                 cwd=str(ROOT),
                 kernel_name="python3",
                 progress_bar={"file": sys.stderr, "desc": notebook.stem},
@@ -64,17 +68,6 @@ def private_kernel(folder: Path):
     return Config({"KernelManager": {"transport": "ipc", "connection_file": str(folder / "kernel.json")}})
 
 
-def typed(parameters: dict[str, object]) -> dict[str, object]:
-    """Command line texts as numbers, lists and booleans where they are JSON."""
-    out = {}
-    for name, value in parameters.items():
-        try:
-            out[name] = json.loads(value) if isinstance(value, str) else value
-        except json.JSONDecodeError:
-            out[name] = value
-    return out
-
-
 def widget_errors(content) -> list[str]:
     """What raised inside `interact` or an Output widget, from the notebook's widget state."""
     states = content.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
@@ -94,11 +87,11 @@ def write_html(content, path: Path) -> Path:
 
 
 def table(results: dict) -> str:
-    """The rows of results.json as a plain table: column names, then lines of equal width."""
+    """The rows of results.json as a plain table: column names, then lines of equal width, one for each row."""
     rows = results.get("table", [])
     if not rows:
         return "(results.json holds no table)"
     names = list(rows[0])
-    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    cells = [[one_line(str(cell)) for cell in line] for line in (names, *([r.get(n, "") for n in names] for r in rows))]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells)

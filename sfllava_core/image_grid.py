@@ -16,6 +16,8 @@ from sfllava_core.features import resize_frames
 from sfllava_core.pathways import Grid, PathwaySpec
 from sfllava_core.pooling import SpecError, whole
 
+MOST_SIDE = 32  # frames or tiles a side: the picture of 32 x 32 tiles takes 350 MB already
+
 
 @dataclass(frozen=True)
 class ImageGrid(PathwaySpec):
@@ -32,7 +34,7 @@ class ImageGrid(PathwaySpec):
 
     def __post_init__(self) -> None:
         for name, number in vars(self).items():
-            object.__setattr__(self, name, whole(f"ImageGrid {name}", number))
+            object.__setattr__(self, name, whole(f"ImageGrid {name}", number, MOST_SIDE))
 
     @property
     def num_frames(self) -> int:
@@ -60,10 +62,10 @@ class ImageGrid(PathwaySpec):
             )
         pixels = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), dtype=np.uint8)])
         picture = rearrange(pixels, "(r c) h w x -> 1 (r h) (c w) x", r=self.rows)
-        whole = resize_frames(picture, size)
+        view = resize_frames(picture, size)
         large = resize_frames(picture, (self.tile_rows * size[0], self.tile_columns * size[1]))
         tiles = rearrange(large, "1 (r h) (c w) x -> (r c) h w x", r=self.tile_rows, c=self.tile_columns)
-        return np.concatenate([whole, tiles])
+        return np.concatenate([view, tiles])
 
     def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
         """Tokens of the whole view and of the tiles with their row ends: 576 and 48 * 49 on LLaVA-NeXT."""
@@ -84,10 +86,10 @@ class ImageGrid(PathwaySpec):
             )
         if newline is None:
             raise SpecError(f"{self} needs the model's image_newline vector")
-        whole = rearrange(features[0], "h w d -> (h w) d")
+        view = rearrange(features[0], "h w d -> (h w) d")
         picture = rearrange(features[1:], "(r c) h w d -> (r h) (c w) d", r=self.tile_rows)
         row_ends = repeat(newline.to(picture), "d -> h 1 d", h=len(picture))
-        return torch.cat([whole, rearrange(torch.cat([picture, row_ends], dim=1), "h w d -> (h w) d")])
+        return torch.cat([view, rearrange(torch.cat([picture, row_ends], dim=1), "h w d -> (h w) d")])
 
     def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
         """-1 for every token: a patch of the picture may show two frames."""

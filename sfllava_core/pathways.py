@@ -13,6 +13,7 @@ pathway takes, and how it pools them. `spec.visual_tokens(features)` does it; `s
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import SupportsIndex
@@ -23,7 +24,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from sfllava_core.pooling import NO_POOL, Pool, SpecError, whole
+from sfllava_core.pooling import MOST_FRAMES, NO_POOL, Pool, SpecError, whole
 
 Grid = Sequence[int]  # (rows, columns)
 
@@ -38,17 +39,32 @@ def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
         n indices in 0 .. T - 1, never decreasing.
 
     Raises:
-        ValueError: either number below 1.
+        SpecError: a number below 1, or n above MOST_FRAMES.
 
     Source: section 3.2 ("uniformly sample N_slow frame features"); the rounding is the released code's.
     """
-    T, n = whole("T, the number of sampled frames", T), whole("n, the number of slow frames", n)
+    T, n = whole("T, the number of sampled frames", T), whole("n, the number of slow frames", n, MOST_FRAMES)
     return torch.linspace(0, T, n + 1, dtype=torch.float32).long()[:-1].tolist()
 
 
 @dataclass(frozen=True)
-class PathwaySpec:
-    """What every spec can do besides `num_frames`, `token_counts`, `visual_tokens` and `token_frames`."""
+class PathwaySpec(ABC):
+    """What every spec can do; a kind of spec adds the abstract part. `num_frames` is how many frames are sampled."""
+
+    @property
+    @abstractmethod
+    def num_frames(self) -> int: ...
+
+    @abstractmethod
+    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]: ...
+
+    @abstractmethod
+    def visual_tokens(
+        self, features: Float[Tensor, "frames rows columns dim"], newline: Float[Tensor, "dim"] | None = None
+    ) -> Float[Tensor, "tokens dim"]: ...
+
+    @abstractmethod
+    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]: ...
 
     def token_count(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> int:
         """Visual tokens in all for `num_frames` sampled frames (default: the spec's) of `grid` (rows, columns) patches.
@@ -87,7 +103,7 @@ class Pathway:
 
     def __post_init__(self) -> None:
         if self.frames is not None:
-            object.__setattr__(self, "frames", whole("frames of a pathway (None takes all)", self.frames))
+            object.__setattr__(self, "frames", whole("frames of a pathway (None takes all)", self.frames, MOST_FRAMES))
 
     def frame_indices(self, num_frames: int) -> list[int]:
         """The sampled frames this pathway takes, out of `num_frames`."""
@@ -95,7 +111,8 @@ class Pathway:
 
     def token_count(self, num_frames: int, grid: Grid) -> int:
         """Tokens this pathway makes of `num_frames` frames of `grid` (rows, columns) patches."""
-        taken = len(self.frame_indices(whole("num_frames", num_frames)))
+        sampled = whole("num_frames", num_frames, MOST_FRAMES)
+        taken = sampled if self.frames is None else self.frames
         frames, rows, columns = self.pool.output_shape((taken, *grid))
         return frames * rows * columns
 
@@ -121,7 +138,7 @@ class SlowFast(PathwaySpec):
     fast: Pathway | None = Pathway(None, Pool.to(4, 4))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num_frames", whole("num_frames", self.num_frames))
+        object.__setattr__(self, "num_frames", whole("num_frames", self.num_frames, MOST_FRAMES))
         if self.slow is None and self.fast is None:
             raise SpecError("slow and fast are both None: at least one pathway must give tokens")
 

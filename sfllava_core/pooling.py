@@ -19,20 +19,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Shape = tuple[int, int, int]
+MOST_FRAMES = 10_000  # sampled of one video: a token of each is more than any context holds
+MOST_PATCHES = 1_000  # a side of a grid
 
 
 class SpecError(ValueError):
     """A pathway spec that cannot be: says which number, and why."""
 
 
-def whole(name: str, value: object) -> int:
-    """The value as a plain int, if it is a whole number of at least 1.
+def whole(name: str, value: object, most: int | None = None) -> int:
+    """The value as a plain int, if it is a whole number of at least 1, and of `most` at most.
 
     Raises:
         SpecError: it is not.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
         raise SpecError(f"{name}={value!r}: give a whole number of at least 1")
+    if most is not None and operator.index(value) > most:
+        raise SpecError(f"{name}={value!r}: give a whole number of at most {most}")
     return operator.index(value)
 
 
@@ -58,7 +62,9 @@ class Pool:
                 f"pool {self.kind!r} with size {self.size}: "
                 f"it takes {' or '.join(map(str, lengths[self.kind]))} numbers"
             )
-        object.__setattr__(self, "size", tuple(whole(f"a side of pool {self.kind}", side) for side in self.size))
+        limits = (MOST_FRAMES, MOST_PATCHES, MOST_PATCHES)[-len(self.size) :]
+        sides = [whole(f"a side of pool {self.kind}", side, most) for side, most in zip(self.size, limits)]
+        object.__setattr__(self, "size", tuple(sides))
 
     @classmethod
     def window(cls, kind: str, rows: int, columns: int) -> "Pool":
@@ -82,8 +88,8 @@ class Pool:
             SpecError: windows that do not divide the grid, or an output larger than the grid.
         """
         frames, rows, columns = shape
-        for name, side in zip(("frames", "rows", "columns"), shape):
-            whole(name, side)
+        for name, side, most in zip(("frames", "rows", "columns"), shape, (MOST_FRAMES, MOST_PATCHES, MOST_PATCHES)):
+            whole(name, side, most)
         if self.kind in ("max", "avg"):
             if rows % self.size[0] or columns % self.size[1]:
                 raise SpecError(

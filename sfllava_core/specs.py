@@ -24,6 +24,7 @@ RELEASED_POOLS = {
     "temporal_global_pool": Pool("time"),
 }
 RELEASED_SLOWFAST = re.compile(r"slowfast-slow_(\d+)frms_(\w+)-fast_(\d+)x(\d+)")
+LONGEST = 1_000  # characters of a spec as text
 OWN_PATHWAY = re.compile(r"(slow|fast)(all|\d+)-(none|max|avg|to|time)([\dx]*)")
 OWN_GRID = re.compile(r"grid(\d+)x(\d+)_tiles(\d+)x(\d+)")
 
@@ -40,6 +41,8 @@ def parse_spec(text: str, num_frames: SupportsIndex = 50, grid: Grid = (24, 24))
         SpecError: a text that is none of these, or whose numbers cannot be, or a released name that does not fit.
     """
     text = text.strip()
+    if len(text) > LONGEST:
+        raise SpecError(f"a spec of {len(text)} characters: give at most {LONGEST}")
     if text.startswith("{"):
         return from_fields(text)
     if (released := from_released_name(text, num_frames)) is not None:

@@ -111,3 +111,29 @@ def test_impossible_budgets_are_refused():
         token_budget(SlowFast(), MODEL_SHAPES["7b"], new_tokens=-1)
     with pytest.raises(SpecError, match="does not fit"):
         token_budget(fast_only(8, (30, 30)), MODEL_SHAPES["7b"])
+
+
+def test_each_models_context_is_its_configs():
+    """max_position_embeddings in config.json of llava-hf's llava-v1.6-{vicuna-7b,mistral-7b,34b}-hf."""
+    assert {name: shape.native_positions for name, shape in MODEL_SHAPES.items()} == {
+        "7b": 4096, "mistral-7b": 32768, "34b": 4096,
+    }  # fmt: skip
+    assert token_budget(SlowFast(), MODEL_SHAPES["mistral-7b"], rope_scaling=1.0).context_limit == 32768
+
+
+def test_the_gpus_are_those_of_their_data_sheets():
+    """GB of memory, dense 16-bit tensor TFLOPS with 32-bit sums, GB/s.
+
+    NVIDIA's data sheets: T4 (65 FP16, 320+ GB/s), L4 (242 with sparsity, so 121; 300 GB/s), A100 (312; 1,555 GB/s for
+    40GB, 2,039 GB/s for 80GB SXM), H100 SXM (1,979 with sparsity, so 989; 3.35 TB/s); the Ada whitepaper's table for
+    GeForce RTX 4090 (165.2; 1008 GB/s).
+    """
+    assert {name: (gpu.memory / GIB, gpu.flops / 1e12, gpu.bandwidth / 1e9) for name, gpu in GPUS.items()} == {
+        "t4": (16, 65, 320), "l4": (24, 121, 300), "rtx4090": (24, 165, 1008), "a100-40": (40, 312, 1555),
+        "a100-80": (80, 312, 2039), "h100": (80, 989, 3350),
+    }  # fmt: skip
+
+
+def test_a_video_of_too_many_frames_is_refused_with_the_limit():
+    with pytest.raises(SpecError, match="num_frames=2000000000: give a whole number of at most 10000"):
+        token_budget(SlowFast(), MODEL_SHAPES["7b"], num_frames=2_000_000_000)

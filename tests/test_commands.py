@@ -7,13 +7,14 @@ import sys
 
 import nbformat
 import pytest
-from conftest import DOG, GRAND_PRIX, ROOT
+from conftest import DOG, GRAND_PRIX, ROOT, TINY
 
 from sfllava_core.__main__ import parser
 from sfllava_core.bench.annotations import load_annotations
 from sfllava_core.bench.layouts import LAYOUTS
 from sfllava_core.defaults import DEFAULT_VIDEO, POCKETBENCH
-from sfllava_core.headless import NotebookError, run_notebook, table, typed, widget_errors
+from sfllava_core.headless import NotebookError, run_notebook, table, widget_errors
+from sfllava_core.notebook_parameters import ParameterError, parameters_for
 
 
 def command(*words: object, **env: str) -> subprocess.CompletedProcess:
@@ -62,12 +63,63 @@ def test_ask_chooses_among_options():
         (("ask", GRAND_PRIX, "why?", "--spec", "nonsense"), "not understood"),
         (("bench", "--model", "random-900b"), "choose one of random-small"),
         (("bench", "--model", "random-7b", "--device", "cpu"), "needs a GPU"),
+        (("ask", GRAND_PRIX, "why?", "--device", "cuda"), "sees no CUDA GPU"),
+        (
+            ("ask", GRAND_PRIX, "why?", "--spec", "frames2000000000_fastall-to4x4"),
+            "2000000000: give a whole number of at",
+        ),
+        (
+            ("ask", GRAND_PRIX, "why?", "--spec", "grid100000x100000_tiles2x2"),
+            "100000: give a whole number of at most 32",
+        ),
+        (("ask", GRAND_PRIX, "why?", "--max-new-tokens", "0"), "at least 1"),
+        (("bench", "--questions", "0"), "--questions 0: give at least 1"),
+        (("bench", "--new-tokens", "-3"), "--new-tokens -3: give at least 1"),
+        (("run", "-p", "dry_run", "maybe"), "dry_run='maybe': give True or False"),
+        (("run", "-p", "dry", "True"), "08_reproduce.ipynb has no parameter 'dry'; it has run, benchmark,"),
     ],
 )
 def test_what_goes_wrong_is_one_line(words, message):
-    done = command(*words)
+    done = command(*words, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and message in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_list_that_is_read_in_part_ends_with_one_line(buffered):
+    """`bench list | head -1`, with a reader that is gone before anything is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "sfllava_core.bench", "list"],
+        stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=120,
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "ended: nobody reads the output any more\n")
+
+
+def test_control_characters_of_others_do_not_reach_the_terminal():
+    """An option that would turn the terminal red, clear it, and turn the reading direction."""
+    evil = "a \x1b[31m\x1b[2J\x9b1m\u202ecat\r"
+    done = command("ask", DOG, "Which?", "--options", evil, "a dog", "--spec", "frames4_slow2-to2x2", "--model", TINY)
+    assert done.returncode == 0, done.stderr
+    assert "a \\u001b[31m\\u001b[2J\\u009b1m\\u202ecat\\u000d" in done.stdout
+    done = command("ask", f"no{evil}.mp4", "why?")
+    assert (done.returncode, "\x1b" in done.stderr, "\x9b" in done.stderr) == (1, False, False)
+    assert "no such file" in done.stderr
+
+
+def test_hostile_annotation_files_end_in_plain_lines(tmp_path):
+    header = "video_name,question_id,question,answer,a0,a1,a2,a3,a4\n"
+    (tmp_path / "EgoSchema.csv").write_text(f"{header}./,\x1b[31mq1,what?,\x1b[2Jx,a,b,c,d,e\n.,q2,what?,a,a,b,c,d,e\n")
+    words = ["check", "--run", "table2_7b", "--benchmark", "egoschema", "--annotations", tmp_path, "--videos", tmp_path]
+    done = subprocess.run([sys.executable, "-m", "sfllava_core.bench", *map(str, words)],
+                          capture_output=True, text=True, cwd=ROOT, timeout=120)  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
+    assert "row 2: answer '\\x1b[2Jx' is none" in done.stderr and "row 3: video_name '.' names no video" in done.stderr
 
 
 def test_doctor_reports_versions_and_device():
@@ -154,11 +206,76 @@ def test_widgets_that_work_are_no_errors(tmp_path):
     assert executed.metadata["widgets"] and widget_errors(executed) == []
 
 
-def test_parameters_from_the_command_line_keep_their_types():
+def with_parameters(path, source: str):
+    """A notebook whose cell of parameters this is."""
+    write_notebook(path, source, "import json; print(json.dumps([dry_run, allow_missing]))")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(notebook, path)
+    return path
+
+
+PARAMETERS = (
+    "a = 0  # a number = a count\nb = ''\nc = []\nd = False\ne = 0\nf = 0.5\ng = None\nh: bool = True\n"
+    "i = 2 * 3\ndry_run = False\nallow_missing = True"
+)
+
+
+def test_parameters_from_the_command_line_keep_their_types(tmp_path):
+    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
     texts = {"a": "3", "b": "text", "c": '["x"]', "d": "true", "e": 5}
-    assert typed(texts) == {"a": 3, "b": "text", "c": ["x"], "d": True, "e": 5}
+    assert parameters_for(notebook, texts) == {"a": 3, "b": "text", "c": ["x"], "d": True, "e": 5}
+    assert parameters_for(notebook, {"b": "3", "f": "2", "g": "None", "i": "false"}) == {
+        "b": "3", "f": 2, "g": None, "i": False,
+    }  # fmt: skip
+    assert parameters_for(notebook, {"b": ""}) == {"b": ""}, "no text is no folder"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("False", False), ("false", False), ("no", False), ("No", False), ("off", False), ("0", False),
+     ("True", True), ("true", True), ("yes", True), ("ON", True), ("1", True)],
+)  # fmt: skip
+def test_false_is_false_however_it_is_typed(text, value, tmp_path):
+    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
+    found = parameters_for(notebook, {"d": text, "h": text})
+    assert found["d"] is value and found["h"] is value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("d", "maybe", "d='maybe': give True or False"), ("d", "None", "d='None': give True or False"),
+        ("d", "", "d='': give True or False"), ("d", "2", "d='2': give True or False"),
+        ("a", "True", "a='True': give a whole number"), ("a", "three", "a='three': give a whole number"),
+        ("a", "-3", "a='-3': give a whole number of at least 0"), ("a", "2.5", "a='2.5': give a whole number"),
+        ("a", "9" * 5000, "give a whole number"), ("b", "None", "b='None': give a text; '' stands for none"),
+        ("b", "False", "b='False': give a text"), ("c", "x", "c='x': give a list as JSON"),
+        ("c", "[" * 100_000, "give a list as JSON"), ("f", "yes", "f='yes': give a number"),
+        ("dryrun", "True", "n.ipynb has no parameter 'dryrun'; it has a, b, c, d, e, f, g, h, i, dry_run"),
+    ],
+)  # fmt: skip
+def test_parameters_of_another_type_or_name_are_refused(name, text, message, tmp_path):
+    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
+    with pytest.raises(ParameterError) as caught:
+        parameters_for(notebook, {name: text})
+    assert message in str(caught.value)
+
+
+def test_what_is_typed_is_what_the_notebook_gets(tmp_path):
+    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
+    words = ["-p", "dry_run", "False", "-p", "allow_missing", "no", "--out", tmp_path / "out", "--notebook", notebook]
+    done = command("run", *words)
+    assert done.returncode == 0, done.stderr
+    said = nbformat.read(tmp_path / "out" / "n.ipynb", as_version=4).cells[-1].outputs[0].text
+    assert json.loads(said) == [False, False]
 
 
 def test_the_table_has_equal_columns():
     text = table({"table": [{"name": "a", "n": 1}, {"name": "longer", "n": 22}]})
     assert text.splitlines() == ["name    n", "a       1", "longer  22"]
+
+
+def test_a_cell_of_the_table_is_one_line_and_no_command_to_the_terminal():
+    text = table({"table": [{"name": "a\x1b[31m\nb", "n": "\ud800"}]})
+    assert text.splitlines() == ["name                n", "a\\u001b[31m\\u000ab  \\ud800"]

@@ -21,6 +21,8 @@ from sfllava_core import (
     slow_only,
     uniform,
 )
+from sfllava_core.pathways import PathwaySpec
+from sfllava_core.pooling import NO_POOL
 
 SETTINGS = json.loads((GOLDENS / "features.json").read_text())["settings"]
 ARRAYS = np.load(GOLDENS / "features.npz")
@@ -140,6 +142,54 @@ def test_token_frames_say_where_a_token_comes_from():
     torch.testing.assert_close(spec.visual_tokens(features)[:, 0], spec.token_frames(20, (12, 12)).float())
 
 
+def test_tokens_that_mix_frames_belong_to_none():
+    """Pooled over time too, to k frames or to one: as many owners as tokens, all of them -1."""
+    for pool, frames in ((Pool.to(3, 4, frames=5), 5), (Pool.to(24, 24, frames=16), 16), (Pool("time"), 1)):
+        spec = SlowFast(20, Pathway(None, pool), None)
+        rows, columns = pool.size[-2:] or (24, 24)
+        owners = spec.token_frames(20, (24, 24))
+        assert owners.tolist() == [-1] * (frames * rows * columns)
+        assert len(spec.visual_tokens(torch.randn(20, 24, 24, 2))) == len(owners)
+    mixed = SlowFast(4, Pathway(2, NO_POOL), Pathway(None, Pool.to(1, 1, frames=3)))
+    assert mixed.token_frames(4, (2, 1)).tolist() == [0, 0, 2, 2, -1, -1, -1]
+
+
+def test_an_adaptive_pool_may_be_as_large_as_the_grid_and_no_larger():
+    """Of a 24-row grid 24 rows are the patches themselves; with frames too, they are means over time alone."""
+    features = torch.randn(6, 24, 24, 3)
+    torch.testing.assert_close(Pool.to(24, 24)(features), features)
+    assert Pool.to(24, 5).output_shape((6, 24, 24)) == (6, 24, 5)
+    assert Pool.to(5, 24, frames=2).output_shape((6, 24, 24)) == (2, 5, 24)
+    torch.testing.assert_close(Pool.to(24, 24, frames=2)(features), features.unflatten(0, (2, 3)).mean(1))
+    for rows, columns in ((25, 24), (24, 25)):
+        with pytest.raises(SpecError, match="does not fit a grid of 24 x 24"):
+            Pool.to(rows, columns, frames=2).output_shape((6, 24, 24))
+
+
+def test_every_token_of_an_image_grid_may_show_several_frames():
+    grid = ImageGrid(2, 2, 1, 2)
+    assert grid.token_frames(4, (3, 3)).tolist() == [-1] * (9 + 3 * 7)
+
+
+def test_a_spec_of_no_method_cannot_be_made():
+    """What a kind of spec must add is asked for when it is made, not when it is first used."""
+    with pytest.raises(TypeError, match="abstract class PathwaySpec"):
+        PathwaySpec()
+
+    class Half(SlowFast, PathwaySpec):
+        visual_tokens = PathwaySpec.visual_tokens
+
+    with pytest.raises(TypeError, match="visual_tokens"):
+        Half()
+
+
+def test_the_largest_numbers_of_a_spec_cost_nothing():
+    """Up to the limits a price is arithmetic; no list of frames is made for it."""
+    assert fast_only(10_000, (1, 1)).token_count() == 10_000
+    assert SlowFast(1, Pathway(10_000), None).token_count(1, (1000, 1000)) == 10**10
+    assert ImageGrid(32, 32, 32, 32).num_frames == 1024
+
+
 def test_numpy_integers_are_whole_numbers_too():
     spec = SlowFast(np.int64(50), Pathway(np.int32(10), Pool("max", [1, np.int64(2)])))
     assert spec == SlowFast() and hash(spec) == hash(SlowFast()) and parse_spec(spec.to_json()) == spec
@@ -194,6 +244,18 @@ def test_pooling_keeps_dtype():
         (lambda: SlowFast().visual_tokens(torch.randn(50, 13, 13, 2)), "must divide the grid"),
         (lambda: ImageGrid().visual_tokens(torch.randn(3, 24, 24, 2), torch.zeros(2)), "it needs 1 whole and 4 tiles"),
         (lambda: ImageGrid().visual_tokens(torch.randn(5, 24, 24, 2)), "image_newline"),
+        (lambda: SlowFast(2_000_000_000), "num_frames=2000000000: give a whole number of at most 10000"),
+        (lambda: slow_only(2_000_000_000), "=2000000000: give a whole number of at most 10000"),
+        (lambda: SlowFast().token_count(2_000_000_000), "num_frames=2000000000.* at most 10000"),
+        (lambda: slow_frame_indices(50, 2_000_000_000), "n, the number of slow frames=2000000000.* at most 10000"),
+        (lambda: parse_spec("frames2000000000_fastall-to4x4"), "num_frames=2000000000.* at most 10000"),
+        (lambda: parse_spec("grid100000x100000_tiles2x2"), "rows=100000: give a whole number of at most 32"),
+        (lambda: parse_spec("grid2x2_tiles2x100000"), "tile_columns=100000: give a whole number of at most 32"),
+        (lambda: Pool.to(4, 100_000), "100000: give a whole number of at most 1000"),
+        (lambda: Pool.to(4, 4, frames=2_000_000_000), "2000000000: give a whole number of at most 10000"),
+        (lambda: SlowFast().token_count(50, (100_000, 100_000)), "rows=100000: give a whole number of at most 1000"),
+        (lambda: parse_spec(f"frames{'9' * 5000}_fastall-to4x4"), "a spec of 5020 characters: give at most 1000"),
+        (lambda: parse_spec('{"a":' * 100_000), "a spec of 500000 characters"),
     ],
 )
 def test_bad_specs_are_refused_with_the_reason(make, message):

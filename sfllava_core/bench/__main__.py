@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from sfllava_core.bench.books import BooksError
 from sfllava_core.bench.chat import Judge
 from sfllava_core.bench.plans import make_plans
 from sfllava_core.bench.preflight import check_videos
@@ -20,6 +21,7 @@ from sfllava_core.bench.sweeps import sweep
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.bench.wording import OWN, load_wording
 from sfllava_core.headless import table as text_table
+from sfllava_core.terminal import ends_with_its_reader, show
 
 PLANNED = ("profile", "model", "annotations", "videos", "max_videos", "max_new_tokens", "by")
 
@@ -52,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@ends_with_its_reader
 def main(arguments: list[str] | None = None) -> int:
     """0 where all went well, 1 where something is missing."""
     asked = parser().parse_args(arguments)
@@ -61,20 +64,24 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{run.name:<32} {run.benchmark:<12} {run.pathways!s:<42} paper: {paper}")
         return 0
     try:
+        if asked.command == "run" and asked.one_by_one < 0:
+            raise ValueError(f"--one-by-one {asked.one_by_one}: give at least 1 video, or 0 for none")
         plans = make_plans(asked.run, asked.benchmark, **{option: getattr(asked, option) for option in PLANNED})
         if asked.command == "check":
             found = [check_videos(plan.questions(), VideoFolder(plan.videos)) for plan in plans]
-            print(*(f"{plan.id}: {one}" for plan, one in zip(plans, found)), sep="\n")
+            show("\n".join(f"{plan.id}: {one}" for plan, one in zip(plans, found)))
             return int(any(one.videos for one in found))
         wording = load_wording(asked.wording) if asked.wording else OWN
         judge = Judge(asked.judge, asked.judge_url, wording=wording) if asked.judge else None
         options = {name: getattr(asked, name) for name in ("allow_missing", "retry_failed", "one_by_one")}
         if len(plans) == 1:
-            rows = reproduce(plans[0], asked.out, judge=judge, **options)["table"]
+            rows = reproduce(plans[0], asked.out, judge=judge, say=show, **options)["table"]
         else:
-            rows = sweep(plans, asked.out, judge=judge, **options)
-    except (*FAILS, LookupError, ValueError) as error:
-        print(error, file=sys.stderr)
+            rows = sweep(plans, asked.out, judge=judge, say=show, **options)
+    except BrokenPipeError:
+        raise
+    except (*FAILS, BooksError, LookupError, ValueError) as error:
+        show(error, file=sys.stderr)
         return 1
     print(text_table({"table": rows}))
     return int(any("value" not in row for row in rows))

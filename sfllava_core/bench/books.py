@@ -70,13 +70,15 @@ def collect(settings: Record, fingerprint: str, records: list[Record]) -> Outcom
     """Sort a run's records. A question that failed and was answered at a later try counts as answered.
 
     Raises:
-        BooksError: a question has two answers, which no run writes.
+        BooksError: a question has two answers, or none and no error, which no run writes.
     """
     answers: dict[str, Record] = {}
     failures: dict[str, Record] = {}
     for record in records:
         if "key" not in record:
             continue
+        if not ("error" in record or "letter" in record or record.get("answers")):
+            raise BooksError(f"question {record['key']!r} has neither answer nor error: the file was changed by hand")
         if record["key"] in answers:
             raise BooksError(f"question {record['key']!r} is answered twice: the file has been changed by hand")
         if "error" in record:
@@ -96,4 +98,7 @@ def read_outcome(path: str | Path) -> Outcome:
         JournalError: it is not there or damaged.  BooksError: it does not add up.
     """
     header, records = read_journal(path)
-    return collect(header["settings"], header["fingerprint"], records)
+    try:
+        return collect(header["settings"], header["fingerprint"], records)
+    except BooksError as error:
+        raise BooksError(f"{path}: {error}") from None

@@ -36,8 +36,11 @@ def plans_for(
         max_new_tokens: 0 is 16 for the toy profile, whose answers are short, else 128.
 
     Raises:
-        RunError: no such run.  PlanError: a path is missing.
+        RunError: no such run.  PlanError: a path is missing, or a number below 0.
     """
+    for name, number in (("toy_videos", toy_videos), ("max_new_tokens", max_new_tokens)):
+        if number < 0:
+            raise PlanError(f"{name}={number}: give a number of at least 1, or 0 for as it comes")
     profile = profile or ("full" if videos else "toy")
     if run == POCKETBENCH_RUN or profile == "toy":
         limits = {"max_videos": toy_videos or None, "max_new_tokens": max_new_tokens or NEW_TOKENS}

@@ -10,9 +10,10 @@ Columns, with an unnamed one before them that counts the rows:
 
 from collections import Counter
 from collections.abc import Callable
+from string import ascii_uppercase
 
 from sfllava_core.bench.records import Question
-from sfllava_core.bench.rows import OPTION_COLUMN, Row, Rows
+from sfllava_core.bench.rows import OPTION_COLUMN, Row, Rows, place_in
 
 
 def read_open(rows: Rows) -> list[Question]:
@@ -80,8 +81,8 @@ def row_options(row: Row, fixed: bool) -> tuple[str, ...] | None:
     if not isinstance(given, list) or not all(isinstance(option, str) and option.strip() for option in given):
         row.wrong(f"an option is empty or no text: {given!r:.200}")
         return None
-    if len(given) != 5 if fixed else len(given) < 2:
-        row.wrong(f"{len(given)} options, {'5' if fixed else 'at least 2'} are needed")
+    if len(given) != 5 if fixed else not 2 <= len(given) <= len(ascii_uppercase):
+        row.wrong(f"{len(given)} options, {'5' if fixed else f'2 to {len(ascii_uppercase)}'} are needed")
         return None
     return tuple(given)
 
@@ -94,13 +95,14 @@ def answer_place(row: Row, options: tuple[str, ...], answer: str) -> int | None:
             return options.index(answer)
         row.wrong(f"answer {answer!r} is none of its {len(options)} options")
         return None
-    if not str(number).isdigit() or int(number) >= len(options):
-        row.wrong(f"answer_number {number!r} is not 0 to {len(options) - 1}")
+    place = place_in(number, len(options))
+    if place is None:
+        row.wrong(f"answer_number {number!r:.40} is not 0 to {len(options) - 1}")
         return None
-    if options[int(number)] != answer:
-        row.wrong(f"answer_number {number} is option {options[int(number)]!r}, but answer is {answer!r}")
+    if options[place] != answer:
+        row.wrong(f"answer_number {number} is option {options[place]!r}, but answer is {answer!r}")
         return None
-    return int(number)
+    return place
 
 
 def read_pair(rows: Rows) -> list[Question]:

@@ -7,6 +7,8 @@ from html import escape
 import numpy as np
 from jaxtyping import UInt8
 
+from sfllava_core.terminal import visible
+
 VOID = {"img", "meta", "br"}
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -24,15 +26,6 @@ def tag(name: str, *inside: object, **attributes: object) -> Markup:
 def join(*inside: object) -> Markup:
     """Pieces after one another; those that are no markup are escaped, with control characters made visible."""
     return Markup("".join(one if isinstance(one, Markup) else escape(visible(str(one))) for one in inside))
-
-
-def visible(text: str) -> str:
-    """Control characters, and those that turn the reading direction round, as their code."""
-    hidden = {
-        c for c in text if (ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000
-    }
-    hidden |= {c for c in text if c in "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
-    return "".join(f"\\u{ord(c):04x}" if c in hidden else c for c in text) if hidden else text
 
 
 def table(rows: list[dict[str, object]], caption: str = "") -> Markup:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sfllava_core.bench.records import fingerprint
+from sfllava_core.bench.shapes import wrong_record, wrong_shape
 
 try:
     import fcntl
@@ -19,6 +20,9 @@ except ImportError:  # Windows: no lock, so do not start the same run twice at o
 
 SCHEMA = 1
 BEGINNING = b'{"journal": '
+MAX_LINE = 16 * 2**20  # bytes; a record has some hundreds, or some thousands
+STAMPS = ("run", "pathways", "model")  # in a record: those of its file's first line
+HEADER = {"journal": str, "schema": int, "fingerprint": str, "settings": {}}
 Record = dict[str, Any]
 
 
@@ -114,26 +118,55 @@ def read_journal(path: str | Path) -> tuple[Record, list[Record]]:
     header, records, _ = read_lines(path)
     if header is None:
         raise JournalError(f"{path}: it is empty")
+    if header["schema"] != SCHEMA:
+        raise JournalError(f"{path}: schema {header['schema']}, this kit reads {SCHEMA}: take another file or folder")
     return header, records
 
 
 def read_lines(path: Path) -> tuple[Record | None, list[Record], int]:
     """(header or None, records, bytes that are sound); a last line without its end is not sound."""
-    raw = path.read_bytes()
-    sound = raw.rfind(b"\n") + 1
-    if raw[: len(BEGINNING)] != BEGINNING[: len(raw)]:
-        raise JournalError(f"{path}: its first line does not say what it is; it was not written by this kit")
-    lines = []
-    for number, line in enumerate(raw[:sound].split(b"\n")[:-1], start=1):
-        try:
-            lines.append(json.loads(line))
-            if not isinstance(lines[-1], dict):
-                raise ValueError("not an object")
-        except ValueError as error:
-            raise JournalError(
-                f"{path} line {number}: {error}: it is no torn last line, so it is not mended; look at it by hand"
-            ) from None
+    lines, sound = [], 0
+    with path.open("rb") as file:
+        beginning = file.read(len(BEGINNING))
+        if beginning != BEGINNING[: len(beginning)]:
+            raise JournalError(f"{path}: its first line does not say what it is; it was not written by this kit")
+        file.seek(0)
+        while (line := file.readline(MAX_LINE + 1)).endswith(b"\n"):
+            try:
+                record = json.loads(line, parse_constant=refuse_constant)
+                if reason := wrong_line(record, lines[0] if lines else None):
+                    raise ValueError(reason)
+            except (ValueError, RecursionError) as error:
+                raise JournalError(
+                    f"{path} line {len(lines) + 1}: {error}: it is no torn last line, so it is not mended; "
+                    "look at it by hand"
+                ) from None
+            lines.append(record)
+            sound += len(line)
+    if len(line) > MAX_LINE:
+        raise JournalError(f"{path} line {len(lines) + 1}: it has more than {MAX_LINE} bytes, which no record has")
     return (lines[0] if lines else None), lines[1:], sound
+
+
+def wrong_line(line: object, header: Record | None) -> str | None:
+    """What is wrong with a line of a file with this header, or with the header itself (None); None if nothing."""
+    if not isinstance(line, dict):
+        return "not an object"
+    if header is None:
+        if reason := wrong_shape(line, HEADER):
+            return reason
+        edited = line["fingerprint"] != journal_fingerprint(line["journal"], line["settings"])
+        return "its settings are not those of its fingerprint" if edited and line["schema"] == SCHEMA else None
+    run = {"run": header["fingerprint"], **header["settings"]}
+    for name in STAMPS:
+        if name in line and line[name] != run.get(name):
+            return f"its {name} is {shown(line[name])}, the file's is {shown(run.get(name))}: it is of another run"
+    return wrong_record(line, header["journal"])
+
+
+def refuse_constant(name: str) -> None:
+    """NaN and Infinity, which no record is written with."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def lock(file, path: Path) -> None:

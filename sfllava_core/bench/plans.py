@@ -43,6 +43,10 @@ class Plan:
     other_film: bool = False
     cell: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.max_videos is not None and self.max_videos < 1:
+            raise PlanError(f"max_videos={self.max_videos}: take at least 1 video, or None for all")
+
     def questions(self) -> list[Question]:
         """The plan's questions.
 
@@ -88,7 +92,7 @@ def make_plan(
         settings: `RunSettings` fields to set otherwise (by, max_new_tokens, share, resize, decoder).
 
     Raises:
-        RunError: no such run.  PlanError: a path is missing.
+        RunError: no such run.  PlanError: a path is missing, or a number below 1.
     """
     if profile not in PROFILES:
         raise PlanError(f"profile {profile!r}: choose one of {', '.join(PROFILES)}")
@@ -113,7 +117,7 @@ def make_plan(
         settings=RunSettings(chosen.pathways, chosen.parts, **settings),
         annotations=Path(annotations),
         videos=own if own.is_dir() else Path(videos),
-        max_videos=max_videos or changes.get("videos"),
+        max_videos=changes.get("videos") if max_videos is None else max_videos,
         published=chosen.published,
         note=chosen.note,
         cell=(chosen.table, chosen.row, chosen.benchmark),

@@ -19,6 +19,7 @@ from sfllava_core.checkpoints import load_config
 from sfllava_core.frames import VideoError
 from sfllava_core.hardware import memory_bytes
 from sfllava_core.pathways import PathwaySpec
+from sfllava_core.terminal import one_line
 
 SHOWN = 20
 BATCH = 16
@@ -55,7 +56,10 @@ class Preflight:
 
         Raises:
             PreflightError: an obstacle; or videos are missing and `allow_missing` is not set.
+            ValueError: `allow_missing` is neither True nor False.
         """
+        if not isinstance(allow_missing, bool):  # papermill hands a "no" on as a text, which would mean yes
+            raise ValueError(f"allow_missing={allow_missing!r}: give True or False")
         if self.obstacles or (self.videos and not allow_missing):
             raise PreflightError(self)
         return self
@@ -73,7 +77,7 @@ class Preflight:
             lines.append(
                 "put the videos there; or set allow_missing=True: their questions then count as failed, in every number"
             )
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
 
 def check_videos(
@@ -92,7 +96,12 @@ def check_videos(
         open_files: read each file through and decode its first frame, in child processes; False only finds them.
         watched: names of videos that an earlier start has watched already: they are found, not opened again.
         workers, timeout_s, progress: see `check_files`.
+
+    Raises:
+        ValueError: less than 1 worker.
     """
+    if workers < 1:
+        raise ValueError(f"workers={workers}: open at least 1 file at a time")
     counts = Counter(question.video for question in questions)
     causes, found = {}, {}
     for name in counts:

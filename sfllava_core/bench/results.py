@@ -13,11 +13,14 @@ from sfllava_core.bench.books import Outcome
 from sfllava_core.bench.judge import Judgements
 from sfllava_core.bench.records import Question, find_benchmark
 from sfllava_core.bench.scores import Metric, all_metrics, choice_reading
+from sfllava_core.bench.shapes import RESULTS, wrong_shape
 from sfllava_core.bench.stats import Interval, verdict
 from sfllava_core.bench.timing import timing
 
 SCHEMA_VERSION = 1
-REQUIRED = ("schema_version", "run", "plan", "benchmark", "settings", "books", "set", "metrics", "timing", "table")
+REQUIRED = (
+    "schema_version", "run", "plan", "benchmark", "settings", "books", "set", "metrics", "judge", "timing", "table",
+)  # fmt: skip
 
 
 class ResultsError(ValueError):
@@ -173,11 +176,13 @@ def read_results(path: str | Path) -> dict:
     """
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: it cannot be read: {error}") from error
     version = results.get("schema_version") if isinstance(results, dict) else None
     if version != SCHEMA_VERSION:
         raise ResultsError(f"{path}: schema version {version!r}, this kit reads {SCHEMA_VERSION}: make it again")
     if absent := [name for name in REQUIRED if name not in results]:
         raise ResultsError(f"{path}: it lacks {', '.join(absent)}")
+    if reason := wrong_shape(results, RESULTS):
+        raise ResultsError(f"{path}: {reason}: it has been changed by hand; delete it and start the run again")
     return results

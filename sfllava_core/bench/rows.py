@@ -8,8 +8,10 @@ from sfllava_core.bench.records import MULTIPLE_CHOICE, TEXT_GENERATION, Benchma
 from sfllava_core.bench.tables import Fields, Table
 from sfllava_core.bench.videos import without_extension
 
+LONGEST = 500  # characters of a reason: a cell may have millions
 STRAY_NUMBER = re.compile(r"\n\d+,")
-OPTION_COLUMN = re.compile(r"a\d+")
+OPTION_COLUMN = re.compile(r"a[0-9]{1,4}")
+PLACE = re.compile(r"[0-9]{1,4}")  # in a list; isdigit would take "²" and thousands of digits
 GROUPS = {
     "activitynet": ["motion", "spatial", "temporal", "yes/no", "colour", "object", "location", "number", "other"],
     "tgif": ["object", "number", "colour", "location"],
@@ -29,7 +31,7 @@ class Row:
 
     def wrong(self, reason: str) -> None:
         """Note a problem of this row."""
-        self.problems.append(f"{self.file.name} row {self.number}: {reason}")
+        self.problems.append(f"{self.file.name} row {self.number}: {reason:.{LONGEST}}")
 
     def text(self, column: str) -> str | None:
         """A cell that must hold text; None, and a problem, where it does not."""
@@ -79,7 +81,13 @@ class Rows:
     def question_text(self, row: Row, column: str = "question") -> str | None:
         """The question as it is, but for a stray number on a line of its own before it."""
         text = row.text(column)
-        return STRAY_NUMBER.sub("", text, count=1) if text and self.repair and STRAY_NUMBER.match(text) else text
+        if text is None or not self.repair or not STRAY_NUMBER.match(text):
+            return text
+        repaired = STRAY_NUMBER.sub("", text, count=1)
+        if not repaired.strip():
+            row.wrong(f"{column} is {text!r}: nothing is left without the stray number")
+            return None
+        return repaired
 
     def group(self, row: Row, question: str) -> str:
         """The question's type."""
@@ -90,7 +98,8 @@ class Rows:
             first = question.split()[0].lower()
             return first if first in FIRST_WORDS else "other"
         names = GROUPS.get(name, [])
-        return names[int(kind)] if kind.isdigit() and int(kind) < len(names) else str(row.fields.get("family", kind))
+        place = place_in(kind, len(names))
+        return str(row.fields.get("family", kind)) if place is None else names[place]
 
     def make(self, row: Row, key: str | None, texts: list[str | None], answer: str | None, **more) -> list[Question]:
         """The question, if every part of it is sound."""
@@ -106,12 +115,21 @@ class Rows:
         return [Question(self.benchmark.name, key, video, tuple(texts), answer, task, group=group, **more)]
 
 
+def place_in(number: object, length: int) -> int | None:
+    """The number, written as a text or not, as a place in a list of this length; None where it is none."""
+    text = str(number)
+    return int(text) if PLACE.fullmatch(text) and int(text) < length else None
+
+
 def video_name(row: Row) -> str | None:
     """The video's name without extension; a name that would leave the videos' folder is a problem."""
     name = row.text("video_name")
     if name is None:
         return None
     parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts:
+        row.wrong(f"video_name {name!r} names no video")
+        return None
     if ".." in parts or parts[0] == "/" or re.fullmatch(r"[A-Za-z]:.*", parts[0]) or "\0" in name:
         row.wrong(f"video_name {name!r} leads out of the videos' folder")
         return None

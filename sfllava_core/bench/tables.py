@@ -6,8 +6,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from sfllava_core.terminal import visible
+
 Fields = dict[str, object]
+MAX_HEADER = 65_536  # characters
 MAX_SHOWN = 50
+MAX_BYTES = 64 * 2**20  # the largest real file has 5 MB; read, a file takes several times its size
 
 
 class AnnotationError(ValueError):
@@ -15,7 +19,7 @@ class AnnotationError(ValueError):
 
     def __init__(self, problems: list[str]):
         self.problems = problems
-        shown = "\n".join(f"  {problem}" for problem in problems[:MAX_SHOWN])
+        shown = "\n".join(f"  {visible(problem)}" for problem in problems[:MAX_SHOWN])
         more = f"\n  ... and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
         super().__init__(
             f"{len(problems)} problem(s) in the annotations (a CSV file's header is row 1):\n{shown}{more}"
@@ -37,6 +41,9 @@ class Table:
 def read_table(file: Path, problems: list[str]) -> Table:
     """All sound rows of a CSV or JSON file; what is wrong goes to `problems`."""
     try:
+        if (size := file.stat().st_size) > MAX_BYTES:
+            problems.append(f"{file.name}: {size} bytes: an annotation file has at most {MAX_BYTES}")
+            return Table(file, [])
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         problems.append(f"{file.name}: cannot be read: {error.strerror}")
@@ -74,22 +81,36 @@ def read_json(file: Path, text: str, problems: list[str]) -> Table:
     """A JSON list of objects, as the released code writes them."""
     try:
         items = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not JSON, a number of thousands of digits, thousands of brackets
         problems.append(f"{file.name}: not JSON: {error}")
         return Table(file, [])
     if not isinstance(items, list):
         problems.append(f"{file.name}: it holds a {type(items).__name__}, a list of objects is needed")
         return Table(file, [])
+    rows: list[tuple[int, Fields]] = []
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
             problems.append(f"{file.name} row {number}: {item!r:.60} is not an object")
-    return Table(file, [(number, item) for number, item in enumerate(items, start=1) if isinstance(item, dict)])
+        elif (half := half_character(item)) is not None:
+            problems.append(f"{file.name} row {number}: {half} is half a character: write the whole one")
+        else:
+            rows.append((number, item))
+    return Table(file, rows)
+
+
+def half_character(item: Fields) -> str | None:
+    """The first lone surrogate in a JSON object, as its code; no UTF-8 file can hold it."""
+    try:
+        json.dumps(item, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(error.object[error.start]):04x}"
+    return None
 
 
 def csv_header(file: Path) -> list[str]:
     """The column names of a CSV file; empty where it cannot be read as one."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            return next(csv.reader(lines), [])
+            return next(csv.reader(io.StringIO(lines.read(MAX_HEADER))), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         return []

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 
 import pytest
 
@@ -203,3 +204,95 @@ def test_the_fingerprint_of_questions_ignores_order_and_sees_every_letter(excerp
     other = load_annotations("intentqa", excerpts / "annotations")
     assert questions_fingerprint(questions) != questions_fingerprint(other)
     assert questions_fingerprint(questions) != questions_fingerprint(questions[1:])
+
+
+OPEN = ["video_name", "question", "question_id", "answer", "question_type"]
+
+
+def problems_of(benchmark, file) -> list[str]:
+    with pytest.raises(AnnotationError) as caught:
+        load_annotations(benchmark, file)
+    return caught.value.problems
+
+
+def test_names_of_no_video_and_questions_that_are_a_stray_number_alone_are_named(tmp_path):
+    rows = [[name, "what?", n, "a", 0] for n, name in enumerate((".", "./", "/", ".//."))]
+    file = write_csv(
+        tmp_path / "MSVD_QA.csv", OPEN, *rows, ["v", "\n5220,", 9, "a", 0], ["v", "\n5220, \t", 10, "a", 0]
+    )
+    problems = problems_of("msvd", file)
+    assert [p.split(":")[0] for p in problems] == [f"MSVD_QA.csv row {n}" for n in range(2, 8)]
+    assert all("names no video" in problems[n] for n in (0, 1, 3)) and "leads out" in problems[2]
+    assert all("nothing is left without the stray number" in problem for problem in problems[4:])
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "-1", "5", "1.0", "٣", "0x1"])
+def test_numbers_that_are_no_place_among_the_options_are_named(number, tmp_path):
+    header, row = [*CHOICE[:4], "answer_number", *CHOICE[4:]], [1, "v", "q", "what?", number, *"aabcde"]
+    (problem,) = problems_of("nextqa", write_csv(tmp_path / "NExT_QA.csv", header, row))
+    assert problem.startswith("NExT_QA.csv row 2: answer_number") and "is not 0 to 4" in problem
+    assert len(problem) < 600
+
+
+@pytest.mark.parametrize("kind", ["²", "9" * 5000, "-1", "99"])
+def test_a_question_type_that_is_no_number_of_a_group_stays_as_it_is(kind, tmp_path):
+    file = write_csv(tmp_path / "TGIF_FrameQA.csv", [*OPEN, "video_id"], ["v", "what?", 1, "a", kind, "F1"])
+    assert [question.group for question in load_annotations("tgif", file)] == [kind]
+
+
+@pytest.mark.parametrize("row", [
+    {"question": "wh\ud800at?"}, {"answer": "\udfff"}, {"candidates": ["a", "\ud83d", "c", "d", "e"]},
+    {"question_id": "\ud800"}, {"family\ud800": "x"}, {"nested": [{"deep": "\udc00"}]},
+])  # fmt: skip
+def test_half_a_character_is_refused_by_its_row(row, tmp_path):
+    sound = {"video_name": "v", "question": "what? 😀", "answer": "a", "candidates": list("abcde")}
+    rows = [{**sound, "question_id": "1"}, {**sound, "question_id": "2", **row}]
+    (tmp_path / "val_qa.json").write_text(json.dumps(rows))
+    (problem,) = problems_of("egoschema", tmp_path / "val_qa.json")
+    assert problem.startswith("val_qa.json row 2: \\ud") and "half a character" in problem
+    problem.encode()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, f'[{{"question_id": {"9" * 5000}}}]'])
+def test_json_that_python_does_not_read_is_a_problem_of_the_file(content, tmp_path):
+    (tmp_path / "val_qa.json").write_text(content)
+    (problem,) = problems_of("egoschema", tmp_path / "val_qa.json")
+    assert problem.startswith("val_qa.json: not JSON")
+
+
+def test_more_options_than_letters_are_refused(tmp_path):
+    header = ["video_name", "question_id", "question", "answer", *(f"a{n}" for n in range(27))]
+    rows = [["v", "q", "what?", "x0", *(f"x{n}" for n in range(number)), *[""] * (27 - number)] for number in (27, 26)]
+    (problem,) = problems_of("pocketbench", write_csv(tmp_path / "many.csv", header, rows[0]))
+    assert "27 options, 2 to 26 are needed" in problem
+    assert load_annotations("pocketbench", write_csv(tmp_path / "most.csv", header, rows[1]))[0].answer_letter == "A"
+
+
+@pytest.mark.parametrize("name", ["EgoSchema.csv", "val_qa.json"])
+def test_a_file_far_too_large_is_refused_without_being_read(name, tmp_path):
+    """300 MB that take no room on the disk; at most a tenth of it may be in memory."""
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(300_000_000)
+    tracemalloc.start()
+    (problem,) = problems_of("egoschema", tmp_path / name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert problem == f"{name}: 300000000 bytes: an annotation file has at most 67108864"
+    assert peak < 30_000_000
+
+
+def test_a_large_file_among_others_costs_its_beginning_alone(tmp_path):
+    with (tmp_path / "large.csv").open("wb") as file:
+        file.truncate(300_000_000)
+    tracemalloc.start()
+    assert "no CSV file with a 'question' column" in problems_of("pocketbench", tmp_path)[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30_000_000
+
+
+def test_problems_hold_no_command_to_the_terminal(tmp_path):
+    (tmp_path / "MSVD_QA.csv").write_text("video_name,question,\x1b[31m,\x1b[31m\nv,what?,1,2\n")
+    with pytest.raises(AnnotationError, match="a column name is there twice") as caught:
+        load_annotations("msvd", tmp_path / "MSVD_QA.csv")
+    assert "\x1b" not in str(caught.value) and "\\u001b[31m" in str(caught.value)

@@ -92,7 +92,7 @@ from sfllava_core.bench.journal import Journal
 with Journal(sys.argv[1], "answers", {}) as journal:
     print(len(journal.records), flush=True)
     for n in range(len(journal.records), 100000):
-        journal.append({"key": n, "text": "x" * (n % 3000)})
+        journal.append({"key": str(n), "text": "x" * (n % 3000)})
         print(n, flush=True)
 """
 
@@ -110,6 +110,6 @@ def test_sigkill_loses_nothing_that_was_reported(tmp_path):
         reported = int(rest[-1]) if rest else reported
         with Journal(file, "answers", {}) as journal:
             keys = [record["key"] for record in journal.records]
-        assert keys == list(range(len(keys)))
+        assert keys == [str(n) for n in range(len(keys))]
         assert len(keys) > reported
     assert json.loads(file.read_text().splitlines()[0])["journal"] == "answers"

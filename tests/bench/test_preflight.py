@@ -2,19 +2,23 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sfllava_core import SlowFast, parse_spec
 from sfllava_core.bench.annotations import load_annotations
 from sfllava_core.bench.opening import check_files
-from sfllava_core.bench.preflight import PreflightError, check_memory, check_videos
+from sfllava_core.bench.preflight import Preflight, PreflightError, check_memory, check_videos
 from sfllava_core.bench.runner import run_benchmark
 from sfllava_core.bench.settings import RunSettings
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.worker import service
 
+ROOT = Path(__file__).parents[2]
 BENCHMARKS = ("msvd", "msrvtt", "tgif", "activitynet", "nextqa", "egoschema", "intentqa")
 
 
@@ -111,3 +115,35 @@ def test_memory_is_compared_before_anything_is_loaded(llm):
     assert "quantization" in obstacles[0]
     obstacles, _ = check_memory(llm.name, parse_spec("frames50_fastall-none"), free_bytes=10**9)
     assert "do not fit its 8192" in obstacles[0]
+
+
+def test_an_obstacle_stops_a_run_whatever_may_be_missing():
+    """Missing videos may be waived; memory and judge may not."""
+    missing = Preflight({"v": "no video of this name"}, {"v": 2, "w": 1})
+    assert missing.require(allow_missing=True) is missing
+    for videos in ({}, missing.videos):
+        blocked = replace(missing, videos=videos, obstacles=["the judge 'x' does not answer"])
+        for allow in (False, True):
+            with pytest.raises(PreflightError, match="the judge 'x' does not answer"):
+                blocked.require(allow_missing=allow)
+
+
+def test_allow_missing_is_true_or_false_and_no_text():
+    """papermill hands "no" on as a text, and a text is true. Without the tests' own checker of types."""
+    code = (
+        "from sfllava_core.bench.preflight import Preflight\n"
+        "try: Preflight({'v': 'gone'}, {'v': 1}).require('no')\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "allow_missing='no': give True or False\n"), done.stderr
+
+
+def test_names_in_the_list_of_what_is_missing_are_one_line_each():
+    said = str(Preflight({"a\x1b[2J\nb": "gone"}, {"a\x1b[2J\nb": 1}, ["no\x9bjudge"])).splitlines()
+    assert said[1:3] == ["  a\\u001b[2J\\u000ab (1 questions): gone", "  no\\u009bjudge"]
+
+
+def test_at_least_one_file_is_opened_at_a_time(excerpts):
+    with pytest.raises(ValueError, match="workers=0"):
+        check_videos(all_questions(excerpts), VideoFolder(excerpts / "videos"), workers=0)

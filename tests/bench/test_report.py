@@ -13,6 +13,7 @@ from sfllava_core.bench.results import make_results
 from sfllava_core.bench.runner import run_benchmark
 from sfllava_core.bench.settings import RunSettings
 from sfllava_core.bench.videos import VideoFolder
+from sfllava_core.terminal import one_line, visible
 
 from .test_scores import choices, outcome_of
 
@@ -119,3 +120,14 @@ def test_tag_escapes_all_but_its_own_markup():
     )
     assert "default-src 'none'" in page("t", "", "x")
     assert picture(np.zeros((4, 8, 3), dtype=np.uint8), alt="<").startswith('<img src="data:image/jpeg;base64,')
+
+
+def test_control_characters_are_seen_and_line_ends_stay():
+    """A carriage return overwrites what a terminal, or a log, has shown before it."""
+    assert visible("right\rwrong\n\tb") == "right\\u000dwrong\n\tb"
+    assert tag("p", "right\rwrong") == "<p>right\\u000dwrong</p>"
+    assert one_line("a\nb\tc") == "a\\u000ab\\u0009c"
+    for character in "\x00\x07\x08\x0b\x0c\x1b\x1f\x7f\x80\x9f\u202e\u2066\u200f\u2028\u2029\ud800":
+        assert visible(f"a{character}b") == f"a\\u{ord(character):04x}b"
+    plain = "Ünïcode 😀 \u00a0 \u3042 ~"
+    assert visible(plain) == plain

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from sfllava_core import ImageGrid, SlowFast, parse_spec
+from sfllava_core.bench.entry import plans_for
 from sfllava_core.bench.plans import PlanError, make_plan, toy_questions
+from sfllava_core.bench.pocketbench import pocketbench_plans
 from sfllava_core.bench.published import PublishedError, load_paper, published_values
 from sfllava_core.bench.records import Question
 from sfllava_core.bench.runs import RunError, find_run, load_runs, scaled_spec
@@ -129,3 +131,25 @@ def test_pocketbench_takes_the_shape_of_each_table():
     generated = toy_questions([plain, choice], "text_generation")
     assert [(q.group, len(q.questions)) for q in generated] == [("generic", 1), ("temporal", 1), ("consistency", 2)]
     assert len({q.key for q in generated}) == 3
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_numbers_of_videos_below_one_are_refused(number, runs):
+    paths = {"annotations": TINY, "videos": TINY}
+    with pytest.raises(PlanError, match=f"max_videos={number}: take at least 1"):
+        make_plan("table2_7b", "egoschema", max_videos=number, **paths)
+    with pytest.raises(PlanError, match=f"max_videos={number}"):
+        make_plan("table2_7b", "egoschema", max_videos=number, profile="demo", **paths)
+    with pytest.raises(PlanError, match=f"max_videos={number}"):
+        pocketbench_plans(max_videos=number)
+    assert make_plan("table2_7b", "egoschema", profile="demo", **paths).max_videos == 20
+
+
+def test_a_notebooks_numbers_below_zero_are_refused():
+    with pytest.raises(PlanError, match="toy_videos=-3"):
+        plans_for("pocketbench", toy_videos=-3)
+    with pytest.raises(PlanError, match="max_new_tokens=-1"):
+        plans_for("pocketbench", max_new_tokens=-1)
+    assert len(plans_for("pocketbench", toy_videos=0)[0].questions()) > len(
+        plans_for("pocketbench", toy_videos=1)[0].questions()
+    )

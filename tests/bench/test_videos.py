@@ -87,3 +87,28 @@ def test_only_a_videos_extension_is_taken_off():
     assert [without_extension(n) for n in ("a.mp4", "a.MKV", "a.5", "a.b.gif", ".mp4", "x.25_3.5")] == [
         "a", "a", "a.5", "a.b", ".mp4", "x.25_3.5",
     ]  # fmt: skip
+
+
+def test_a_folder_whose_name_only_begins_alike_is_outside(folder, tmp_path):
+    """videos2 is not below videos, though its path as a text begins with that of videos."""
+    sibling = tmp_path / "videos2"
+    sibling.mkdir()
+    (sibling / "secret.mp4").touch()
+    (folder / "linked.mp4").symlink_to(sibling / "secret.mp4")
+    (folder / "door").symlink_to(sibling)
+    strict = VideoFolder(folder)
+    with pytest.raises(VideoError, match="follow_links=True"):
+        strict.find("linked")
+    with pytest.raises(VideoError, match="no video of this name"):
+        strict.find("secret")
+    assert {path.name for path in strict.outside} == {"linked.mp4", "door"}
+
+
+def test_the_plain_name_comes_before_the_one_with_v(folder):
+    for name in ("twin.mp4", "v_twin.mp4", "v_v_twin.mp4"):
+        (folder / name).touch()
+    videos = VideoFolder(folder)
+    assert videos.find("twin") == folder / "twin.mp4"
+    assert videos.find("v_twin") == folder / "v_twin.mp4"
+    (folder / "twin.mp4").unlink()
+    assert VideoFolder(folder).find("twin") == folder / "v_twin.mp4"
