@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, ROOT
+from sfllava_core.stopping import run_command, stopped
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,7 +109,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as error:
+        return stopped(error, str(error) or "nothing is kept: the same command starts again")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

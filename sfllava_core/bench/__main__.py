@@ -13,13 +13,15 @@ from sfllava_core.bench.chat import Judge
 from sfllava_core.bench.plans import make_plans
 from sfllava_core.bench.preflight import check_videos
 from sfllava_core.bench.published import load_paper
-from sfllava_core.bench.reproduce import FAILS, reproduce
+from sfllava_core.bench.reproduce import FAILS, how_to_go_on, reproduce
 from sfllava_core.bench.runs import PROFILES, load_runs
 from sfllava_core.bench.settings import CHOOSING
 from sfllava_core.bench.sweeps import sweep
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.bench.wording import OWN, load_wording
 from sfllava_core.headless import table as text_table
+from sfllava_core.integrity import HostError
+from sfllava_core.stopping import run_command, stopped
 
 PLANNED = ("profile", "model", "annotations", "videos", "max_videos", "max_new_tokens", "by")
 
@@ -53,13 +55,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 where all went well, 1 where something is missing."""
+    """0 where all went well, 1 where something is missing, 130 or 143 where it was stopped."""
     asked = parser().parse_args(arguments)
     if asked.command == "list":
         for run in load_runs(load_paper()):
             paper = ", ".join(f"{name} {value:g}" for name, value in run.published.items())
             print(f"{run.name:<32} {run.benchmark:<12} {run.pathways!s:<42} paper: {paper}")
         return 0
+    plans = []
     try:
         plans = make_plans(asked.run, asked.benchmark, **{option: getattr(asked, option) for option in PLANNED})
         if asked.command == "check":
@@ -73,12 +76,15 @@ def main(arguments: list[str] | None = None) -> int:
             rows = reproduce(plans[0], asked.out, judge=judge, **options)["table"]
         else:
             rows = sweep(plans, asked.out, judge=judge, **options)
-    except (*FAILS, LookupError, ValueError) as error:
+    except (*FAILS, HostError, LookupError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt as error:
+        begun = asked.command == "run" and plans
+        return stopped(error, how_to_go_on(plans, asked.out) if begun else "the same command starts again")
     print(text_table({"table": rows}))
     return int(any("value" not in row for row in rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
