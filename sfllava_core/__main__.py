@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sfllava_core.defaults import CLIP, COURSE, DEFAULT_MODEL, required
+from sfllava_core.stopping import run_command, stopped
 from sfllava_core.terminal import ends_with_its_reader, show, visible
 
 
@@ -118,7 +119,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         show(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as error:
+        return stopped(error, str(error) or "nothing is kept: the same command starts again")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

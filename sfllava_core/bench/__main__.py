@@ -14,13 +14,15 @@ from sfllava_core.bench.chat import Judge
 from sfllava_core.bench.plans import make_plans
 from sfllava_core.bench.preflight import check_videos
 from sfllava_core.bench.published import load_paper
-from sfllava_core.bench.reproduce import FAILS, reproduce
+from sfllava_core.bench.reproduce import FAILS, how_to_go_on, reproduce
 from sfllava_core.bench.runs import PROFILES, load_runs
 from sfllava_core.bench.settings import CHOOSING
 from sfllava_core.bench.sweeps import sweep
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.bench.wording import OWN, load_wording
 from sfllava_core.headless import table as text_table
+from sfllava_core.integrity import HostError
+from sfllava_core.stopping import run_command, stopped
 from sfllava_core.terminal import ends_with_its_reader, show
 
 PLANNED = ("profile", "model", "annotations", "videos", "max_videos", "max_new_tokens", "by")
@@ -56,13 +58,14 @@ def parser() -> argparse.ArgumentParser:
 
 @ends_with_its_reader
 def main(arguments: list[str] | None = None) -> int:
-    """0 where all went well, 1 where something is missing."""
+    """0 where all went well, 1 where something is missing, 130 or 143 where it was stopped."""
     asked = parser().parse_args(arguments)
     if asked.command == "list":
         for run in load_runs(load_paper()):
             paper = ", ".join(f"{name} {value:g}" for name, value in run.published.items())
             print(f"{run.name:<32} {run.benchmark:<12} {run.pathways!s:<42} paper: {paper}")
         return 0
+    plans = []
     try:
         if asked.command == "run" and asked.one_by_one < 0:
             raise ValueError(f"--one-by-one {asked.one_by_one}: give at least 1 video, or 0 for none")
@@ -80,12 +83,15 @@ def main(arguments: list[str] | None = None) -> int:
             rows = sweep(plans, asked.out, judge=judge, say=show, **options)
     except BrokenPipeError:
         raise
-    except (*FAILS, BooksError, LookupError, ValueError) as error:
+    except (*FAILS, BooksError, HostError, LookupError, ValueError) as error:
         show(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt as error:
+        begun = asked.command == "run" and plans
+        return stopped(error, how_to_go_on(plans, asked.out) if begun else "the same command starts again")
     print(text_table({"table": rows}))
     return int(any("value" not in row for row in rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,10 +1,12 @@
 """Decoding ahead: the frames of the coming videos, read by child processes while the model works on this one."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from sfllava_core.bench.records import Question
 from sfllava_core.frames import Frames, VideoError
@@ -41,23 +43,21 @@ def decode_ahead(
         read: reads the frames of a video by name, in a thread; `read_frames` leaves the work to a child process.
         workers: how many videos at a time.
 
-    A `VideoError` is handed on in the frames' place; any other error is raised.
+    A `VideoError` is handed on in the frames' place; any other error is raised, in the frames' place too. Close it to
+    end early: what has not begun is not read any more, and what hangs is not waited for.
     """
     if workers < 1 or ahead < 1:
         raise ValueError(f"workers={workers}, ahead={ahead}: both must be at least 1")
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    waiting: SimpleQueue[tuple[str, Future] | None] = SimpleQueue()
     coming, left = deque(), iter(jobs)
-
-    def timed(name: str) -> tuple[Frames | None, VideoError | None, float]:
-        start = time.perf_counter()
-        try:
-            return read(name), None, time.perf_counter() - start
-        except VideoError as error:
-            return None, error, time.perf_counter() - start
+    # No executor: Python waits for its threads at exit, so that a decode that hangs would hold up a Ctrl-C.
+    for number in range(workers):
+        threading.Thread(target=work, args=(waiting, read), name=f"decode-{number}", daemon=True).start()
 
     def fill() -> None:
         while len(coming) < ahead and (job := next(left, None)) is not None:
-            coming.append((job, pool.submit(timed, job.video)))
+            coming.append((job, Future()))
+            waiting.put((job.video, coming[-1][1]))
 
     try:
         fill()
@@ -69,4 +69,22 @@ def decode_ahead(
             fill()
             yield Decoded(job, frames, error, seconds, waited)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for _, future in coming:
+            future.cancel()
+        for _ in range(workers):
+            waiting.put(None)
+
+
+def work(waiting: SimpleQueue, read: Callable[[str], Frames]) -> None:
+    """A thread's life: read what waits, one after another, until it is told to end."""
+    while (asked := waiting.get()) is not None:
+        name, future = asked
+        if not future.set_running_or_notify_cancel():
+            continue
+        start = time.perf_counter()
+        try:
+            future.set_result((read(name), None, time.perf_counter() - start))
+        except VideoError as error:
+            future.set_result((None, error, time.perf_counter() - start))
+        except BaseException as error:
+            future.set_exception(error)

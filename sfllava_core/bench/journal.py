@@ -2,16 +2,19 @@
 
 The first line says what the file is of (its settings and their fingerprint). Every further line is one record. A
 record is on the disk before `append` returns, so a process that is killed loses nothing it has reported; a line that it
-was still writing is cut off at the next opening.
+was still writing is cut off at the next opening, and what a full disk takes only half of is cut off at once.
 """
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sfllava_core.bench.records import fingerprint
 from sfllava_core.bench.shapes import wrong_record, wrong_shape
+from sfllava_core.bench.surroundings import GO_ON, host_at_fault
+from sfllava_core.integrity import HostError
 
 try:
     import fcntl
@@ -47,25 +50,34 @@ class Journal:
 
         Raises:
             JournalError: it belongs to other settings, is in use, or is damaged.
+            HostError: it cannot be written.
         """
         self.path, self.kind, self.settings = Path(path), kind, settings
+        self.broken = False
         self.fingerprint = journal_fingerprint(kind, settings)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, "ab")
+        with host_at_fault(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.path, "ab", buffering=0)  # what could not be written must not be written later
         try:
-            lock(self.file, self.path)
-            header, self.records, sound = read_lines(self.path)
-            self.repaired = self.path.stat().st_size - sound
-            if self.repaired:
-                self.file.truncate(sound)
-            if header is None:
-                self._write({"journal": kind, "schema": SCHEMA, "fingerprint": self.fingerprint, "settings": settings})
-                sync_folder(self.path.parent)
-            else:
-                self._check(header)
+            with host_at_fault(self.path):
+                self._begin()
         except BaseException:
             self.file.close()
             raise
+
+    def _begin(self) -> None:
+        """Lock the file, read what is there, cut off a torn line; write the first line if there is none."""
+        lock(self.file, self.path)
+        header, self.records, sound = read_lines(self.path)
+        self.repaired = self.path.stat().st_size - sound
+        if self.repaired:
+            self.file.truncate(sound)
+        if header is not None:
+            self._check(header)
+            return
+        first = {"journal": self.kind, "schema": SCHEMA, "fingerprint": self.fingerprint, "settings": self.settings}
+        self._write(first)
+        sync_folder(self.path.parent)
 
     def __enter__(self) -> "Journal":
         return self
@@ -74,15 +86,29 @@ class Journal:
         self.file.close()
 
     def append(self, *records: Record) -> None:
-        """Write records, each as one line, and wait until they are on the disk."""
+        """Write records, each as one line, and wait until they are on the disk.
+
+        Raises:
+            HostError: the disk does not take them, or did not take earlier ones; none of them is in the file.
+        """
         self._write(*records)
         self.records += records
 
     def _write(self, *lines: Record) -> None:
         text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
-        self.file.write(text.encode())
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        if self.broken:
+            raise HostError(f"{self.path}: it could not be written before: see to its disk, {GO_ON}")
+        left, sound = memoryview(text.encode()), os.fstat(self.file.fileno()).st_size
+        try:
+            with host_at_fault(self.path):
+                while left:
+                    left = left[self.file.write(left) :]  # a disk that is nearly full takes a part
+                os.fsync(self.file.fileno())
+        except (HostError, OSError):
+            self.broken = True
+            with suppress(OSError):  # else the next opening cuts it
+                self.file.truncate(sound)
+            raise
 
     def _check(self, header: Record) -> None:
         """Refuse a file of other work, and say what differs."""
@@ -121,6 +147,16 @@ def read_journal(path: str | Path) -> tuple[Record, list[Record]]:
     if header["schema"] != SCHEMA:
         raise JournalError(f"{path}: schema {header['schema']}, this kit reads {SCHEMA}: take another file or folder")
     return header, records
+
+
+def count_answered(path: str | Path) -> tuple[int, int]:
+    """(questions that a run's file has an answer to, questions of the run); zeros where there is no such file."""
+    try:
+        header, records = read_journal(path)
+    except JournalError:
+        return 0, 0
+    answered = {record["key"] for record in records if "key" in record and "error" not in record}
+    return len(answered), header["settings"]["expected"]
 
 
 def read_lines(path: Path) -> tuple[Record | None, list[Record], int]:

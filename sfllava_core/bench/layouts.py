@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,8 +17,9 @@ from sfllava_core.bench.matching import match
 from sfllava_core.bench.records import MULTIPLE_CHOICE, Question
 from sfllava_core.bench.scores import chosen_letter
 from sfllava_core.bench.settings import RunSettings
+from sfllava_core.bench.surroundings import Surroundings
 from sfllava_core.bench.videos import VideoFolder
-from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
+from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames
 from sfllava_core.image_grid import ImageGrid
 from sfllava_core.pathways import Blind, Pathway, PathwaySpec, SlowFast, fast_only, slow_only, uniform
 from sfllava_core.pooling import NO_POOL, Pool
@@ -140,33 +142,35 @@ def records_through(
     """The records of all asks, film by film: (name of the ask, records of a batch), as `Asker` makes them.
 
     A film is read for the specs of *all* asks, those too that have no question about it left: so features, and with
-    them answers, do not depend on where a run was broken off. batch, workers, ahead, timeout_s: as `run_benchmark`.
+    them answers, do not depend on where a run was broken off. batch, workers, ahead, timeout_s, and what is raised: as
+    `run_benchmark`.
     """
     films: dict[str, list[Question]] = {}
     for ask in asks:
         for question in ask.questions:
             films.setdefault(question.video, []).append(question)
     specs = list(dict.fromkeys(ask.settings.pathways for ask in asks))
-    read = partial(read_for, llm, specs, asks[0].settings, videos, timeout_s)
+    read = partial(read_for, llm, specs, asks[0].settings, Surroundings(videos, films), timeout_s)
     jobs = [Job(name, questions) for name, questions in films.items()]
-    for decoded in decode_ahead(jobs, read, workers=workers, ahead=ahead):
-        shared = SharedFilm(llm, decoded.frames, len(asks))
-        for ask in asks:
-            own = [question for question in ask.questions if question.video == decoded.job.video]
-            if own:
-                asker = Asker(shared, ask.settings, ask.stamp, batch)
-                for records in asker.records(part_of(decoded, ask, own, len(asks))):
-                    yield ask.name, records
+    with closing(decode_ahead(jobs, read, workers=workers, ahead=ahead)) as decoding:
+        for decoded in decoding:
+            shared = SharedFilm(llm, decoded.frames, len(asks))
+            for ask in asks:
+                own = [question for question in ask.questions if question.video == decoded.job.video]
+                if own:
+                    asker = Asker(shared, ask.settings, ask.stamp, batch)
+                    for records in asker.records(part_of(decoded, ask, own, len(asks))):
+                        yield ask.name, records
 
 
 def read_for(
-    llm, specs: list[PathwaySpec], settings: RunSettings, videos: VideoFolder, timeout_s: float | None, name: str
+    llm, specs: list[PathwaySpec], settings: RunSettings, here: Surroundings, timeout_s: float | None, name: str
 ) -> Frames:
     """The frames that any of the specs samples of a film, at the size that loses nothing for all of them."""
     sizes = {spec.decoded_size(llm.image_size, settings.resize) for spec in specs}
     size = sizes.pop() if len(sizes) == 1 else None
     numbers = sorted({spec.num_frames for spec in specs})
-    return read_frames(videos.find(name), numbers, decoder=settings.decoder, size=size, timeout_s=timeout_s)
+    return here.read(name, numbers, decoder=settings.decoder, size=size, timeout_s=timeout_s)
 
 
 def part_of(decoded: Decoded, ask: Ask, own: list[Question], asks: int) -> Decoded:

@@ -1,7 +1,8 @@
 """Before any model is loaded: is everything there? A list of what is missing and a stop, instead of half a run.
 
 Every video that a question is about must be found and must open; the model and one video's prefix must fit the GPU;
-the judge must answer. With `allow_missing` the run may start without some videos; their questions then count as failed.
+there must be room for decoded frames and for the answers; the judge must answer. With `allow_missing` the run may start
+without some videos; their questions then count as failed.
 """
 
 from collections import Counter
@@ -13,6 +14,7 @@ import torch
 from sfllava_core.bench.chat import Chat, Judge, JudgeError
 from sfllava_core.bench.opening import check_files
 from sfllava_core.bench.records import Question
+from sfllava_core.bench.surroundings import check_room
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.budget import ModelShape, readable, token_budget
 from sfllava_core.checkpoints import load_config
@@ -38,7 +40,7 @@ class Preflight:
     """What a check before the run found.
 
     videos: cause by video that is missing or does not open.  questions: how many questions each video has.
-    obstacles: what no run can do without (memory, judge).  notes: what was checked, and what could not be.
+    obstacles: what no run can do without (memory, room, judge).  notes: what was checked, and what could not be.
     """
 
     videos: dict[str, str]
@@ -117,17 +119,25 @@ def check_videos(
     return Preflight({name: causes[name] for name in counts if name in causes}, dict(counts), notes=[note])
 
 
-def check_plans(plans: list, judge: Judge | None = None, *, follow_links: bool = False, **options: object) -> Preflight:
-    """What all of these plans need together: each video opened once, memory for each spec, the judge.
+def check_plans(
+    plans: list,
+    judge: Judge | None = None,
+    *,
+    out: str | Path | None = None,
+    follow_links: bool = False,
+    **options: object,
+) -> Preflight:
+    """What all of these plans need together: each video opened once, memory for each spec, room, the judge.
 
     Args:
-        plans: `Plan` values.  options: as in `check_videos`.
+        plans: `Plan` values.  out: where the runs' files will be; None: room for them is not tried.
+        options: as in `check_videos`.
 
     Raises:
         AnnotationError: the annotation files cannot be used.  VideoError: there is no such folder of videos.
         ModelError: no such checkpoint, or one that cannot be used.
     """
-    videos, counts, obstacles, notes = {}, Counter(), [], []
+    videos, counts, obstacles, notes = {}, Counter(), check_room(out), []
     for folder in dict.fromkeys(plan.videos for plan in plans):
         here = sorted((plan for plan in plans if plan.videos == folder), key=lambda plan: not plan.other_film)
         asked = {(question.benchmark, question.key): question for plan in here for question in plan.questions()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from sfllava_core.bench.annotations import AnnotationError
 from sfllava_core.bench.books import Outcome, read_outcome
 from sfllava_core.bench.chat import Judge, JudgeError
-from sfllava_core.bench.journal import JournalError, answers_fingerprint, read_journal
+from sfllava_core.bench.journal import JournalError, answers_fingerprint, count_answered, read_journal
 from sfllava_core.bench.judge import Judgements, judge_answers, judgements_file, settings_of
 from sfllava_core.bench.plans import Plan
 from sfllava_core.bench.preflight import PreflightError, check_judge, check_memory, check_videos
@@ -18,6 +18,7 @@ from sfllava_core.bench.records import MULTIPLE_CHOICE, Question, fingerprint, q
 from sfllava_core.bench.report import write_report
 from sfllava_core.bench.results import ResultsError, make_results, read_results, write_results
 from sfllava_core.bench.runner import run_benchmark
+from sfllava_core.bench.surroundings import check_room, host_at_fault
 from sfllava_core.bench.timing import compare_ways
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.checkpoints import ModelError
@@ -26,6 +27,7 @@ from sfllava_core.frames import DEFAULT_TIMEOUT_S, VideoError
 FAILS = (AnnotationError, PreflightError, JudgeError, JournalError, ModelError, VideoError, OSError)
 
 
+@host_at_fault()
 def reproduce(
     plan: Plan,
     out: str | Path = "runs",
@@ -36,10 +38,12 @@ def reproduce(
     retry_failed: bool = False,
     one_by_one: int = 0,
     follow_links: bool = False,
-    say: Callable[[str], None] = print,
-    progress: bool = True,
+    batch: int = 16,
+    workers: int = 2,
+    ahead: int = 4,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
-    **running: object,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
 ) -> dict:
     """Run a plan to the end, or go on with it, or find it done.
 
@@ -51,13 +55,14 @@ def reproduce(
         allow_missing: run although videos are missing; their questions count as failed in every number.
         retry_failed: ask again what failed at an earlier start.
         one_by_one: for this many videos, ask again one question at a time with nothing shared, and report both times.
-        timeout_s: for decoding one video.  running: batch, workers, ahead of `run_benchmark`.
+        batch, workers, ahead, timeout_s, progress: as in `run_benchmark`; timeout_s for the report's pictures too.
 
     Returns:
         The content of results.json; `results["skipped"]` is True where all of it was done before.
 
     Raises:
         PreflightError: something is missing; nothing was begun.
+        HostError, ModelError: as in `run_benchmark`; the same again goes on.
     """
     folder, questions = Path(out) / plan.id, plan.questions()
     needs_judge = judge is not None and any(question.task != MULTIPLE_CHOICE for question in questions)
@@ -70,15 +75,15 @@ def reproduce(
         return {**results, "skipped": True}
 
     videos = VideoFolder(plan.videos, follow_links=follow_links)
+    showing = {"videos": videos, "timeout_s": timeout_s, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
         outcome, earlier = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")
-        return score(
-            plan, questions, outcome, folder, judge, videos, asked_for, earlier.get("one_by_one"), say, progress
-        )
+        return score(plan, questions, outcome, folder, judge, ways=earlier.get("one_by_one"), **showing)
     preflight(plan, questions, videos, judge, allow_missing, folder, say)
     llm = (load or load_model)(plan.model)
     adopt(folder, answers_fingerprint(plan.settings.record(questions, llm)), say)
-    running = {"retry_failed": retry_failed, "progress": progress, "timeout_s": timeout_s, **running}
+    running = {"batch": batch, "workers": workers, "ahead": ahead, "timeout_s": timeout_s}
+    running |= {"retry_failed": retry_failed, "progress": progress}
     outcome = run_benchmark(llm, questions, videos, folder / "answers.jsonl", plan.settings, **running)
     say(f"{plan.id}: {outcome.books(questions)}")
     ways = None
@@ -86,7 +91,7 @@ def reproduce(
         alone = ask_one_by_one(llm, questions, videos, folder, plan, one_by_one, running)
         ways = compare_ways(outcome, alone)
         say(f"{plan.id}: {ways['text']}")
-    return score(plan, questions, outcome, folder, judge, videos, asked_for, ways, say, progress, timeout_s)
+    return score(plan, questions, outcome, folder, judge, ways=ways, **showing)
 
 
 def score(
@@ -95,12 +100,13 @@ def score(
     outcome: Outcome,
     folder: Path,
     judge: Judge | None,
+    *,
     videos: VideoFolder | None,
     asked_for: dict[str, str] | None = None,
     ways: dict | None = None,
-    say: Callable[[str], None] = print,
-    progress: bool = True,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
 ) -> dict:
     """Judge, add up, and write results.json and report.html. No model and no GPU is needed."""
     judgements: Judgements | None = None
@@ -123,6 +129,8 @@ def score(
 def rescore(plan: Plan, out: str | Path = "runs", judge: Judge | None = None, **more: object) -> dict:
     """Score a run's answers again, by another judge or wording say; neither model nor GPU is needed.
 
+    more: timeout_s, progress, say, as in `reproduce`.
+
     Raises:
         JournalError: the plan has not been run.  BooksError: its answers are of other questions.
     """
@@ -131,7 +139,7 @@ def rescore(plan: Plan, out: str | Path = "runs", judge: Judge | None = None, **
     videos = None
     with contextlib.suppress(VideoError):
         videos = VideoFolder(plan.videos)
-    return score(plan, questions, outcome, folder, judge, videos, **more)
+    return score(plan, questions, outcome, folder, judge, videos=videos, **more)
 
 
 def preflight(
@@ -143,13 +151,13 @@ def preflight(
     folder: Path,
     say: Callable,
 ) -> None:
-    """Videos, memory, judge; stops if something is missing. What an earlier start has watched is not opened again."""
+    """Videos, memory, room, judge; stops if something is missing. What was watched before is not opened again."""
     watched: set[str] = set()
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in read_outcome(folder / "answers.jsonl").watched}
     found = check_videos(questions, videos, watched=frozenset(watched))
     obstacles, notes = map(add, check_memory(plan.model, plan.settings.pathways), check_judge(judge))
-    found = replace(found, obstacles=obstacles, notes=[*found.notes, *notes])
+    found = replace(found, obstacles=[*obstacles, *check_room(folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))
 
@@ -199,6 +207,13 @@ def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
         return ""
     left = judge is not None and (judge["books"]["pending"] or judge["failures"])
     return "answers" if left or results["plan"]["all"] != asked_for["all"] else "all"
+
+
+def how_to_go_on(plans: list[Plan], out: str | Path) -> str:
+    """What is kept of plans that were broken off, and how to go on, in one line."""
+    answered = sum(count_answered(Path(out) / plan.id / "answers.jsonl")[0] for plan in plans)
+    expected = sum(len(plan.questions()) for plan in plans)
+    return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
 
 
 def load_model(name: str) -> object:

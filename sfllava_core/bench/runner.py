@@ -3,7 +3,8 @@
     questions, grouped by video -> frames decoded ahead -> watch -> answers in batches -> JSON lines
 
 Kill it anywhere and start it again: it goes on where it was. A video or a question that cannot be answered becomes a
-record with its error, so that the books always balance.
+record with its error, so that the books always balance. Where the machine or the model is at fault the run stops: that
+is no answer, and the next start goes on.
 """
 
 import platform
@@ -23,8 +24,9 @@ from sfllava_core.bench.books import Outcome, collect
 from sfllava_core.bench.journal import Journal, Record
 from sfllava_core.bench.records import Question
 from sfllava_core.bench.settings import RunSettings
+from sfllava_core.bench.surroundings import Surroundings
 from sfllava_core.bench.videos import VideoFolder
-from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
+from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames
 
 STAMPED = ("pathways", "model")
 
@@ -59,6 +61,8 @@ def run_benchmark(
 
     Raises:
         JournalError: the file is of other settings, questions or weights, or in use.
+        HostError: a disk is full, a folder is gone, ...; what is answered is kept, and nothing recorded as failed.
+        ModelError: the model gives numbers without sense; likewise.
     """
     if not questions:
         raise ValueError("no questions: give at least one")
@@ -72,7 +76,8 @@ def run_benchmark(
             journal.append({"session": session(llm, len(left), journal.repaired)})
         stamp = {"run": journal.fingerprint, **{name: journal.settings[name] for name in STAMPED}}
         asker = Asker(llm, settings, stamp, batch)
-        read = partial(read_video, llm, videos, settings, timeout_s)
+        here = Surroundings(videos, [question.video for question in left])
+        read = partial(read_video, llm, here, settings, timeout_s)
         bar = tqdm(total=len(questions), initial=len(questions) - len(left), disable=not progress, unit="q")
         decoding = decode_ahead(jobs(left, settings), read, workers=workers, ahead=ahead)
         with bar, closing(decoding):
@@ -93,11 +98,11 @@ def jobs(questions: list[Question], settings: RunSettings) -> list[Job]:
     return [Job(video, asked) for video, asked in groups.items()]
 
 
-def read_video(llm, videos: VideoFolder, settings: RunSettings, timeout_s: float | None, name: str) -> Frames:
+def read_video(llm, here: Surroundings, settings: RunSettings, timeout_s: float | None, name: str) -> Frames:
     """A video's sampled frames, at the size that the model takes where that loses nothing."""
     spec = settings.pathways
     size = spec.decoded_size(llm.image_size, settings.resize)
-    return read_frames(videos.find(name), spec.num_frames, decoder=settings.decoder, size=size, timeout_s=timeout_s)
+    return here.read(name, spec.num_frames, decoder=settings.decoder, size=size, timeout_s=timeout_s)
 
 
 def session(llm, left: int, repaired: int) -> Record:

@@ -13,10 +13,29 @@ from sfllava_core.bench.preflight import check_plans
 from sfllava_core.bench.report import STYLE
 from sfllava_core.bench.reproduce import FAILS, fingerprints, finished, load_model, reproduce
 from sfllava_core.bench.results import read_results
+from sfllava_core.bench.surroundings import host_at_fault
 from sfllava_core.bench.together import answer_together, can_share
+from sfllava_core.frames import DEFAULT_TIMEOUT_S
 
 
-def sweep(plans: list[Plan], out: str | Path = "runs", *, together: bool = False, **more: object) -> list[dict]:
+def sweep(
+    plans: list[Plan],
+    out: str | Path = "runs",
+    *,
+    together: bool = False,
+    judge: Judge | None = None,
+    load: Callable[[str], object] | None = None,
+    allow_missing: bool = False,
+    retry_failed: bool = False,
+    one_by_one: int = 0,
+    follow_links: bool = False,
+    batch: int = 16,
+    workers: int = 2,
+    ahead: int = 4,
+    timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> list[dict]:
     """Run a list of plans; what is done is skipped, what fails is named and the others go on. Builds one table.
 
     A run on the same questions as an earlier one of the list is compared with that, question by question.
@@ -25,22 +44,31 @@ def sweep(plans: list[Plan], out: str | Path = "runs", *, together: bool = False
 
     Args:
         together: plans of one model and one folder of videos are answered film by film, each film decoded and encoded
-            once for all of them (together.py); the answers are the same, the seconds of a film are split evenly.
-        more: as in `reproduce`.
+            once for all of them (together.py); the answers are the same, the seconds of a film are split evenly. Not
+            with `one_by_one`.
+        The others: as in `reproduce`.
 
     Returns:
         The table's rows: each run's metrics, or its error.
+
+    Raises:
+        HostError: the machine is at fault, so that the others would fail alike; the same again goes on.
     """
-    load, rows = keep_last(more.pop("load", None) or load_model), []
+    rows: list[dict] = []
     made: list[Made] = []
-    if together and can_share(plans) and not more.get("one_by_one"):
+    options = {
+        "judge": judge, "load": keep_last(load or load_model), "allow_missing": allow_missing,
+        "retry_failed": retry_failed, "follow_links": follow_links, "batch": batch, "workers": workers, "ahead": ahead,
+        "timeout_s": timeout_s, "progress": progress, "say": say,
+    }  # fmt: skip
+    if together and can_share(plans) and not one_by_one:
         try:
-            answer_ahead(plans, Path(out), load, **more)
+            answer_ahead(plans, Path(out), **options)
         except FAILS as error:  # what is missing is named again below, plan by plan
-            more.get("say", print)(f"not answered together: {error}")
+            say(f"not answered together: {error}")
     for plan in plans:
         try:
-            table_rows = reproduce(plan, out, load=load, **more)["table"]
+            table_rows = reproduce(plan, out, one_by_one=one_by_one, **options)["table"]
         except FAILS as error:
             rows.append({"run": plan.id, "benchmark": plan.benchmark, "metric": f"{type(error).__name__}: {error}"})
             continue
@@ -51,23 +79,27 @@ def sweep(plans: list[Plan], out: str | Path = "runs", *, together: bool = False
         against = first_alike(made)
         text = "-" if against is None else compare(made[-1], against)
         rows += [{**row, "against": "" if place else text} for place, row in enumerate(table_rows)]
-    write_table(rows, Path(out))
+    with host_at_fault():
+        write_table(rows, Path(out))
     return rows
 
 
+@host_at_fault()
 def answer_ahead(
     plans: list[Plan],
     out: Path,
-    load: Callable[[str], object],
     *,
-    judge: Judge | None = None,
-    allow_missing: bool = False,
-    retry_failed: bool = False,
-    follow_links: bool = False,
-    say: Callable[[str], None] = print,
+    judge: Judge | None,
+    load: Callable[[str], object],
+    allow_missing: bool,
+    retry_failed: bool,
+    follow_links: bool,
+    say: Callable[[str], None],
     **running: object,
 ) -> None:
     """Answer what is left of plans that share their films; the loop of `sweep` then finds it answered.
+
+    running: batch, workers, ahead, timeout_s, progress of `answer_together`.
 
     Raises:
         PreflightError: something is missing; nothing was begun.
@@ -77,7 +109,7 @@ def answer_ahead(
     asked = [one for one, state in zip(asked, done) if not state]
     if len(asked) < 2:
         return
-    check_plans([plan for plan, _ in asked], judge, follow_links=follow_links).require(allow_missing)
+    check_plans([plan for plan, _ in asked], judge, out=out, follow_links=follow_links).require(allow_missing)
     llm, alike = load(plans[0].model), {}
     for plan, questions in asked:  # what asks the very same is answered once; `reproduce` takes it over
         alike.setdefault(answers_fingerprint(plan.settings.record(questions, llm)), plan)

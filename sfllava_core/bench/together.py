@@ -5,7 +5,7 @@ anywhere, start it again, judge, report, compare.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -34,19 +34,21 @@ def answer_together(
     out: str | Path,
     *,
     retry_failed: bool = False,
-    progress: bool = True,
+    batch: int = 16,
+    workers: int = 2,
+    ahead: int = 4,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    progress: bool = True,
     say: Callable[[str], None] = print,
-    **running: object,
 ) -> None:
     """Answer all that is left to answer of these plans, film by film, each answer on the disk before the next film.
 
     Args:
         llm: the plans' model.  out: out/<plan.id>/answers.jsonl is written, or gone on with.
-        retry_failed, progress, timeout_s, running: as in `run_benchmark`.
+        retry_failed, batch, workers, ahead, timeout_s, progress: as in `run_benchmark`.
 
     Raises:
-        ValueError: plans that cannot share their films.  JournalError: as in `run_benchmark`.
+        ValueError: plans that cannot share their films.  JournalError, HostError, ModelError: as in `run_benchmark`.
     """
     if not can_share(plans):
         raise ValueError("plans that are answered together need one model, one folder of videos, and ids of their own")
@@ -67,7 +69,9 @@ def answer_together(
         films = len({question.video for ask in asks for question in ask.questions})
         say(f"{total} questions in {len(plans)} runs, {done} answered before; {films} films to watch")
         videos = VideoFolder(plans[0].videos)
-        for name, records in records_through(llm, asks, videos, timeout_s=timeout_s, **running):
+        running = {"batch": batch, "workers": workers, "ahead": ahead, "timeout_s": timeout_s}
+        found = stack.enter_context(closing(records_through(llm, asks, videos, **running)))
+        for name, records in found:
             journals[name].append(*records)
             bar.update(sum("key" in record for record in records))
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -175,8 +176,12 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(pocket, tmp_path):
 
 
 def test_together_and_one_after_another_give_the_same_answers(pocket, tmp_path):
+    """With every option that a sweep has, each at its default: none may travel on to where it is not known."""
     plans = plans_of(2)
-    sweep(plans, tmp_path / "together", together=True, load=lambda name: pocket, **QUIET)
+    options = {name: one.default for name, one in signature(sweep).parameters.items() if one.kind is one.KEYWORD_ONLY}
+    options |= {"together": True, "load": lambda name: pocket, **QUIET}
+    assert options.keys() >= {"one_by_one", "batch", "workers", "ahead", "retry_failed", "follow_links"}
+    sweep(plans, tmp_path / "together", **options)
     sweep(plans, tmp_path / "apart", load=lambda name: pocket, **QUIET)
     assert answers_in(tmp_path / "together", plans) == answers_in(tmp_path / "apart", plans)
 

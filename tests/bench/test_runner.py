@@ -12,8 +12,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sfllava_core import VideoLLM, fast_only, parse_spec
+from sfllava_core import VideoLLM, fast_only, parse_spec, read_frames
+from sfllava_core.bench.ahead import Decoded, Job
 from sfllava_core.bench.annotations import load_annotations
+from sfllava_core.bench.asking import Asker
 from sfllava_core.bench.books import BooksError, read_outcome
 from sfllava_core.bench.journal import JournalError
 from sfllava_core.bench.records import Question
@@ -110,6 +112,25 @@ def test_a_run_that_died_goes_on_with_the_rest_only(llm, excerpts, tmp_path):
     assert counting.watched == 1
 
 
+def test_a_torn_line_is_mended_and_told_in_the_sessions_record(llm, excerpts, tmp_path):
+    questions = load("egoschema", excerpts)
+    run(llm, questions, excerpts, tmp_path / "a.jsonl", batch=1)
+    lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_bytes(b"".join(lines[:-2]) + lines[-2][:33])
+    outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl")
+    assert outcome.books(questions).answered == 2
+    assert [session["repaired_bytes"] for session in outcome.sessions] == [0, 33]
+
+
+def test_a_films_record_keeps_its_seconds_of_decoding_and_of_waiting_apart(llm, excerpts):
+    (question, *_) = load("egoschema", excerpts)
+    frames = read_frames(VideoFolder(excerpts / "videos").find(question.video), 4, timeout_s=None)
+    decoded = Decoded(Job(question.video, [question]), frames, None, seconds=30.0, waited=2.0)
+    *_, (told,) = Asker(llm, SETTINGS, {}, batch=1).records(decoded)
+    assert (told["seconds"]["decode"], told["seconds"]["waited"]) == (30.0, 2.0)
+    assert 0 < told["seconds"]["total"] < 30  # of the model's work alone
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -173,8 +194,8 @@ def test_videos_that_fail_become_records_and_can_be_tried_again(llm, excerpts, d
     assert str(outcome.books(questions)) == "9 expected = 3 answered + 6 failed"
     assert {r["video"]: r["stage"] for r in outcome.failures.values()} == {"9000000001": "video", "9000000002": "video"}
     assert "no video of this name" in outcome.failures[questions[0].key]["error"]
-    again = run(llm, questions, damaged, tmp_path / "a.jsonl")
-    assert again.books(questions).failed == 6
+    again = run(llm, questions, excerpts, tmp_path / "a.jsonl")
+    assert again.books(questions).failed == 6  # not of itself, though the videos are there now
     mended = run(llm, questions, excerpts, tmp_path / "a.jsonl", retry_failed=True)
     assert str(mended.books(questions)) == "9 expected = 9 answered + 0 failed"
 

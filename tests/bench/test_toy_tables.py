@@ -9,14 +9,15 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from sfllava_core import VideoLLM
+from sfllava_core import VideoLLM, read_frames
+from sfllava_core.bench import examples, surroundings
 from sfllava_core.bench.entry import annotations_beside, folder_for, judge_for, plans_for, timeout_for
 from sfllava_core.bench.forecast import forecast, hours_at_least, shape_of
 from sfllava_core.bench.paper_tables import paper_tables
 from sfllava_core.bench.plans import PlanError
 from sfllava_core.bench.preflight import PreflightError, check_plans
 from sfllava_core.bench.published import load_paper
-from sfllava_core.bench.reproduce import reproduce
+from sfllava_core.bench.reproduce import reproduce, score
 from sfllava_core.bench.runs import load_runs
 from sfllava_core.bench.sweeps import sweep
 from sfllava_core.budget import MODEL_SHAPES
@@ -69,6 +70,31 @@ def test_answers_that_need_a_judge_and_have_none_are_said_to(tmp_path):
     (row,) = sweep(plans, tmp_path, **QUIET)
     assert "not judged" in row["metric"] and "value" not in row
     assert paper_tables(plans, tmp_path)["table3_text_generation"][0]["vcgbench"] == "not judged"
+
+
+def test_the_time_limit_goes_wherever_a_film_is_read(tmp_path, monkeypatch):
+    """Into the run, the report's pictures, and the report of a run of which only the judge has work left."""
+    asked = []
+
+    def noting(place):
+        def read(*args, timeout_s, **more):
+            asked.append((place, timeout_s))
+            return read_frames(*args, timeout_s=timeout_s, **more)
+
+        return read
+
+    monkeypatch.setattr(surroundings, "read_frames", noting("run"))
+    monkeypatch.setattr(examples, "read_frames", noting("report"))
+    (plan,) = plans_for("table1_7b_msvd", profile="toy", toy_videos=1, max_new_tokens=2)
+    quiet = {**QUIET, "timeout_s": 77.0, "load": lambda name: VideoLLM.from_pretrained(name, device="cpu")}
+    reproduce(plan, tmp_path, **quiet)
+    assert set(asked) == {("run", 77.0), ("report", 77.0)}
+    asked.clear()
+    with JudgeServer() as server:
+        reproduce(plan, tmp_path, judge=judge_of(server), **quiet)
+    assert set(asked) == {("report", 77.0)}
+    with pytest.raises(TypeError, match="positional"):
+        score(plan, plan.questions(), None, tmp_path, None, None)
 
 
 @pytest.mark.parametrize(
