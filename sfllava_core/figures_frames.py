@@ -111,3 +111,20 @@ def plot_decode_work(work: dict[str, list[int]], numbers: list[int], total: int)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
+
+
+def plot_readings(readings: dict[str, list[np.ndarray]], asked: list[int], got: dict[str, list[int]]) -> Figure:
+    """One row of pictures for each decoder; above each the number of its frame, bold where another was asked for."""
+    figure, axes = plt.subplots(len(readings), len(asked), figsize=(9, 1.25 * len(readings)), squeeze=False)
+    for row, (name, pictures) in zip(axes, readings.items()):
+        for axis, picture, wanted, number in zip(row, pictures, asked, got[name]):
+            axis.imshow(picture)
+            axis.set(xticks=[], yticks=[])
+            right = number == wanted
+            axis.set_title(
+                f"{number}" if right else f"{number}, not {wanted}", fontsize=8, color=DARK if right else EVENT
+            )
+            axis.title.set_fontweight("normal" if right else "bold")
+        row[0].set_ylabel(name, fontsize=9)
+    figure.tight_layout(pad=0.4)
+    return figure

@@ -1,7 +1,7 @@
 """Video file -> frames: which frames the method looks at, and their pixels.
 
 First step of the way: **frames** -> features -> pathways -> prompt -> answer.
-The decoders themselves are in `decoders.py`; the processes that guard us from broken files are in `worker.py`.
+The decoders themselves are in `decoders.py`; the processes that guard us from broken files are in `service.py`.
 """
 
 import operator
@@ -100,7 +100,7 @@ def read_frames(
             runs in this process, one at a time, so `timeout_s` does not cover it.
         size: (height, width) to resize each frame to as it is decoded (Pillow bicubic, the reference's resize),
             so that 50 frames of 4K (1.2 GB) never lie in memory together. None keeps the video's own size.
-        timeout_s: limit in seconds; a file is decoded in a worker process (worker.py), which a broken one may hang or
+        timeout_s: limit in seconds; a file is decoded in a worker process (service.py), which a broken one may hang or
             crash without harm. None is no limit.
 
     Returns:
@@ -129,7 +129,7 @@ def read_frames(
             f"num_frames={num_frames}: which picture decord gives for a frame may depend on the frames that are asked "
             "for with it, so ask it for one number at a time (decoder='auto' gives the same pictures for several)"
         )
-    from sfllava_core.worker import decode_in_worker
+    from sfllava_core.service import decode_in_worker
 
     return decode_in_worker(name, path, num_frames, size, timeout_s)
 

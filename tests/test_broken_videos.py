@@ -17,7 +17,7 @@ from videos import moving_noise, write_audio, write_video
 
 from sfllava_core import VideoError, read_frames
 from sfllava_core.decoders import PyAVReader
-from sfllava_core.worker import service
+from sfllava_core.service import service
 
 LIMIT = 20.0
 

@@ -73,7 +73,6 @@ def test_frames_are_the_ones_asked_for(tmp_path):
         ("h264.mkv", "libx264", "yuv420p"),
         ("h264.mov", "libx264", "yuv420p"),
         ("clip.gif", "gif", "rgb8"),
-        ("av1.mp4", "libsvtav1", "yuv420p"),
     ],
 )
 def test_auto_reads_every_format(tmp_path, name, codec, pixel_format):

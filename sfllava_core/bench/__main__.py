@@ -1,7 +1,7 @@
 """The benchmarks from the terminal.
 
 python -m sfllava_core.bench list                            the runs that make the paper's tables
-python -m sfllava_core.bench check --run table2_7b ...       preflight alone: what is missing
+python -m sfllava_core.bench check --run table2_7b ...       what is missing; --readings compares decoders
 python -m sfllava_core.bench run --run table2_7b ...         one run, or several: a sweep with one table
 """
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 from sfllava_core.bench.books import BooksError
 from sfllava_core.bench.chat import Judge
-from sfllava_core.bench.plans import make_plans
-from sfllava_core.bench.preflight import check_videos
+from sfllava_core.bench.plans import Plan, make_plans
+from sfllava_core.bench.preflight import Preflight, check_videos
 from sfllava_core.bench.published import load_paper
+from sfllava_core.bench.readings import compare_readings
 from sfllava_core.bench.reproduce import FAILS, how_to_go_on, reproduce
 from sfllava_core.bench.runs import PROFILES, load_runs
-from sfllava_core.bench.settings import CHOOSING
+from sfllava_core.bench.settings import CHOOSING, DECODING
 from sfllava_core.bench.sweeps import sweep
 from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.bench.wording import OWN, load_wording
@@ -25,7 +26,7 @@ from sfllava_core.integrity import HostError
 from sfllava_core.stopping import run_command, stopped
 from sfllava_core.terminal import ends_with_its_reader, show
 
-PLANNED = ("profile", "model", "annotations", "videos", "max_videos", "max_new_tokens", "by")
+PLANNED = ("profile", "model", "annotations", "videos", "max_videos", "max_new_tokens", "by", "decoder")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +45,12 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--max-videos", type=int)
         command.add_argument("--max-new-tokens", type=int, default=128)
         command.add_argument("--by", choices=CHOOSING, default="generation", help="how choices are made")
+        command.add_argument(
+            "--decoder", choices=DECODING, default="auto", help="decord is the released code's reading, faults and all"
+        )
+    commands.choices["check"].add_argument(
+        "--readings", action="store_true", help="count the videos of which the released code saw other pictures"
+    )
     command.add_argument("--out", type=Path, default=Path("runs"))
     command.add_argument("--allow-missing", action="store_true", help="run without the videos that are missing")
     command.add_argument("--retry-failed", action="store_true")
@@ -73,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.command == "check":
             found = [check_videos(plan.questions(), VideoFolder(plan.videos)) for plan in plans]
             show("\n".join(f"{plan.id}: {one}" for plan, one in zip(plans, found)))
+            if asked.readings:
+                show("\n".join(f"{plan.id}: {readings_of(plan, one)}" for plan, one in zip(plans, found)))
             return int(any(one.videos for one in found))
         wording = load_wording(asked.wording) if asked.wording else OWN
         judge = Judge(asked.judge, asked.judge_url, wording=wording) if asked.judge else None
@@ -91,6 +100,15 @@ def main(arguments: list[str] | None = None) -> int:
         return stopped(error, how_to_go_on(plans, asked.out) if begun else "the same command starts again")
     print(text_table({"table": rows}))
     return int(any("value" not in row for row in rows))
+
+
+def readings_of(plan: Plan, checked: Preflight) -> str:
+    """Of a plan's videos that open: how many the released code reads otherwise, and which."""
+    videos, names = VideoFolder(plan.videos), [name for name in checked.questions if name not in checked.videos]
+    found = compare_readings([videos.find(name) for name in names], plan.settings.pathways.num_frames)
+    other = [reading for reading in found if reading.differs]
+    summary = f"the released code's reading differs on {len(other)} of {len(found)} videos"
+    return "\n  ".join([summary, *map(str, other)])
 
 
 if __name__ == "__main__":

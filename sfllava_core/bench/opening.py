@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sfllava_core.worker import side_by_side, why_not
+from sfllava_core.service import side_by_side, why_not
 
 
 def check_files(

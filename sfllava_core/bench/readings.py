@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from sfllava_core.frames import VideoError, read_frames
-from sfllava_core.worker import side_by_side
+from sfllava_core.service import side_by_side
 
 GREY_LEVELS = 2  # decoders may round otherwise by so much
 SHARE = 0.001  # of a picture's values that may differ by more, lest it be another picture

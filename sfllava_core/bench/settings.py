@@ -12,6 +12,7 @@ from sfllava_core.prompts import ALL_PARTS, PromptParts
 SAMPLED = 64  # values of each weight that go into the fingerprint, from its beginning and its end
 SHARING = ("video", "nothing")
 CHOOSING = ("generation", "likelihood")
+DECODING = ("auto", "pyav", "decord")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class RunSettings:
     decoder: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("by", CHOOSING), ("share", SHARING)):
+        for name, allowed in (("by", CHOOSING), ("share", SHARING), ("decoder", DECODING)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
         if self.max_new_tokens < 1:

@@ -21,11 +21,16 @@ from sfllava_core.frames import DEFAULT_TIMEOUT_S
 
 
 def can_share(plans: list[Plan]) -> bool:
-    """Whether plans are of one model and one folder of videos, read in one way, each under its own id."""
+    """Whether plans are of one model and one folder of videos, read in one way, each under its own id.
+
+    decord's pictures depend on the frames that are asked for together, so its reading is not shared.
+    """
     kinds = {
         (plan.model, plan.videos, plan.settings.resize, plan.settings.decoder, plan.settings.share) for plan in plans
     }
-    return len(kinds) == 1 and plans[0].settings.share == "video" and len({plan.id for plan in plans}) == len(plans)
+    one, first = len(kinds) == 1, plans[0].settings
+    apart = len({plan.id for plan in plans}) == len(plans)
+    return one and apart and first.share == "video" and first.decoder != "decord"
 
 
 def answer_together(

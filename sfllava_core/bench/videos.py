@@ -72,8 +72,10 @@ class VideoFolder:
             subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
             videos = sorted(Path(folder, f) for f in files if f.lower().endswith(VIDEO_SUFFIXES) and f[0] != ".")
             found += [path for path in videos if self._allowed(path, path.resolve(), root)]
-            pictures = any(f.lower().endswith(IMAGE_SUFFIXES) and not f.lower().endswith(".gif") for f in files)
-            if pictures and not videos and here != root:
+            images = [Path(folder, f) for f in files if f.lower().endswith(IMAGE_SUFFIXES)]
+            pictures = any(path.suffix.lower() != ".gif" for path in images)
+            links = [path for path in images if path.is_symlink()]
+            if pictures and not videos and here != root and all(self._allowed(p, p.resolve(), root) for p in links):
                 found.append(Path(folder))
         return found
 
@@ -98,9 +100,10 @@ class VideoFolder:
 
     def _why_missing(self, name: str) -> str:
         """What to say of a name that is not there."""
-        links = [path for path in self.outside if without_extension(path.name) in spellings(name)]
+        links = [p for p in self.outside if {without_extension(p.name), p.parent.name} & {*spellings(name)}]
         if links:
-            return f"it is a link that leads out of the videos' folder ({links[0].resolve()}): pass follow_links=True"
+            where = links[0].resolve()
+            return f"{links[0].name} is a link that leads out of the videos' folder ({where}): pass follow_links=True"
         plain = re.sub(r"\W", "", name).lower()
         alike = [n for n in self.by_name if re.sub(r"\W", "", n).lower() == plain]
         alike = alike or (get_close_matches(name, self.by_name, n=2) if len(self.by_name) < 2000 else [])

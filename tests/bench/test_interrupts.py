@@ -173,14 +173,12 @@ def test_what_hangs_on_the_way_out_is_left(number, code):
     assert end(process, number, code) == "stopped; what is answered is kept: the same command goes on"
 
 
-ASKED = """{"journal": "answers", "schema": 1, "fingerprint": "x", "settings": {"expected": 7}}
-{"key": "1", "answers": ["a"]}
-{"key": "2", "error": "broken"}
-"""
-CELL = f"""
-import pathlib, subprocess, sys, time
-(pathlib.Path(out_dir) / "plan").mkdir()
-(pathlib.Path(out_dir) / "plan" / "answers.jsonl").write_text({ASKED!r})
+CELL = """
+import pathlib, time
+from sfllava_core.bench.journal import Journal
+with Journal(pathlib.Path(out_dir, "plan", "answers.jsonl"), "answers", {"expected": 7}) as journal:
+    journal.append({"key": "1", "answers": ["a"]}, {"key": "2", "error": "broken"})
+pathlib.Path(out_dir, "begun").touch()
 time.sleep(60)
 """
 
@@ -193,7 +191,7 @@ def test_the_notebook_ends_with_its_kernel(number, code, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "long.ipynb")
     out = tmp_path / "out"
     process = start("-m", "sfllava_core", "run", "--notebook", tmp_path / "long.ipynb", "--out", out)
-    wait_for((out / "plan" / "answers.jsonl").exists, process)
+    wait_for((out / "begun").exists, process)
     below = children(process.pid)
     assert below
     said = end(process, number, code)

@@ -191,6 +191,7 @@ def test_only_plans_of_one_kind_share():
     assert can_share(plans) and not can_share([plans[0], plans[0]])
     assert not can_share([plans[0], replace(plans[1], model="another")])
     assert not can_share([replace(plan, settings=replace(plan.settings, share="nothing")) for plan in plans])
+    assert not can_share([replace(plan, settings=replace(plan.settings, decoder="decord")) for plan in plans])
     with pytest.raises(ValueError, match="ids of their own"):
         answer_together(None, [plans[0], plans[0]], Path("nowhere"))
 

@@ -16,7 +16,7 @@ from sfllava_core.bench.preflight import Preflight, PreflightError, check_memory
 from sfllava_core.bench.runner import run_benchmark
 from sfllava_core.bench.settings import RunSettings
 from sfllava_core.bench.videos import VideoFolder
-from sfllava_core.worker import service
+from sfllava_core.service import service
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ("msvd", "msrvtt", "tgif", "activitynet", "nextqa", "egoschema", "intentqa")

@@ -1,6 +1,7 @@
 """Video names to files: all the ways in which data sets lie on disk, and never a file outside the folder."""
 
 import pytest
+from PIL import Image
 
 from sfllava_core import VideoError
 from sfllava_core.bench.annotations import load_annotations
@@ -112,3 +113,19 @@ def test_the_plain_name_comes_before_the_one_with_v(folder):
     assert videos.find("v_twin") == folder / "v_twin.mp4"
     (folder / "twin.mp4").unlink()
     assert VideoFolder(folder).find("twin") == folder / "v_twin.mp4"
+
+
+def test_a_folder_of_images_with_a_link_that_leads_out_is_not_read(tmp_path):
+    """A picture from elsewhere must not get into a run by a link that nobody allowed."""
+    frames, elsewhere = tmp_path / "videos" / "film", tmp_path / "elsewhere"
+    frames.mkdir(parents=True)
+    elsewhere.mkdir()
+    Image.new("RGB", (8, 8)).save(elsewhere / "secret.png")
+    Image.new("RGB", (8, 8)).save(frames / "1.png")
+    (frames / "2.png").symlink_to(elsewhere / "secret.png")
+    with pytest.raises(VideoError, match=r"2.png is a link that leads out.*follow_links"):
+        VideoFolder(tmp_path / "videos").find("film")
+    assert VideoFolder(tmp_path / "videos", follow_links=True).find("film") == frames
+    (frames / "2.png").unlink()
+    (frames / "2.png").symlink_to(frames / "1.png")  # within the videos' folder
+    assert VideoFolder(tmp_path / "videos").find("film") == frames

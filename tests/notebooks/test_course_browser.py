@@ -40,21 +40,6 @@ pytestmark = [
 ]
 
 
-def humble_chromium(folder: Path) -> str:
-    """The browser's path; for root, of a script that starts it without the right to raise its own priority.
-
-    With that right it raises threads to nice -8. Once two of them were seen to spin at real-time priority: 95 % of
-    both cores, until every other test had run into its time limit.
-    """
-    without = ["setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice"]
-    if os.geteuid() != 0 or not shutil.which("setpriv") or subprocess.run([*without, "true"]).returncode:
-        return CHROMIUM
-    script = folder / "chromium"
-    script.write_text(f'#!/bin/sh\nexec {" ".join(without)} {CHROMIUM} "$@"\n')
-    script.chmod(0o755)
-    return str(script)
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -149,7 +134,7 @@ def page(request, lab, tmp_path):
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"), executable_path=humble_chromium(tmp_path), args=FLAGS,
+            str(tmp_path / "profile"), executable_path=CHROMIUM, args=FLAGS,
             viewport={"width": 1280, "height": 1000},
         )  # fmt: skip
         tab = context.new_page()

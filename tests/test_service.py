@@ -14,7 +14,7 @@ from conftest import GRAND_PRIX, ROOT
 from test_broken_videos import comes_true, is_running
 
 from sfllava_core import HostError, VideoError, read_frames
-from sfllava_core.worker import DecodingService, Worker, service, set_workers, why_not
+from sfllava_core.service import DecodingService, Worker, service, set_workers, why_not
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_workers_end_with_their_parent_even_when_they_hang(how, tmp_path):
 
 def test_an_idle_worker_ends_with_its_parent(tmp_path):
     code = f"import sys, os; sys.path.insert(0, {str(ROOT)!r})\nfrom sfllava_core import read_frames\n"
-    code += f"from sfllava_core.worker import service\nread_frames({str(GRAND_PRIX)!r}, 3)\n"
+    code += f"from sfllava_core.service import service\nread_frames({str(GRAND_PRIX)!r}, 3)\n"
     code += "print(service().free[0].process.pid, flush=True); os.kill(os.getpid(), 9)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert comes_true(lambda: not is_running(int(done.stdout)), 3)
@@ -110,7 +110,7 @@ def test_a_worker_that_cannot_start_is_the_machines_fault(monkeypatch):
 
 
 def test_a_worker_that_dies_at_its_start_tells_its_last_words(monkeypatch):
-    monkeypatch.setattr("sfllava_core.worker.START", "raise SystemExit('no numpy here')")
+    monkeypatch.setattr("sfllava_core.service.START", "raise SystemExit('no numpy here')")
     with pytest.raises(HostError, match=r"exit code 1.*no numpy here"):
         Worker()
 
@@ -127,7 +127,7 @@ def test_no_memory_for_the_pixels_is_the_machines_fault(monkeypatch, tmp_path):
 def test_a_request_that_is_broken_off_leaves_no_answer_for_the_next(monkeypatch):
     """Ctrl-C while a worker decodes: it is ended, so that its late answer is not taken for another's."""
     one = DecodingService(1)
-    monkeypatch.setattr("sfllava_core.worker.SERVICE", one)
+    monkeypatch.setattr("sfllava_core.service.SERVICE", one)
     read_frames(GRAND_PRIX, 3)
     (worker,) = one.free
 
