@@ -16,8 +16,8 @@ from transformers.utils import cached_file
 from transformers.utils import logging as logging_of_transformers
 
 from sfllava_core.defaults import absent
-from sfllava_core.pathways import Grid, PathwaySpec, SlowFast
-from sfllava_core.specs import parse_spec, scaled_spec
+from sfllava_core.methods.pathways import Grid, PathwaySpec, SlowFast
+from sfllava_core.methods.specs import parse_spec, scaled_spec
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 EXAMPLE = "llava-hf/llava-v1.6-vicuna-7b-hf"

@@ -14,7 +14,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from transformers import LlavaNextForConditionalGeneration
 
-from sfllava_core import rope
+from sfllava_core.answering import rope
+from sfllava_core.answering.shared_prefix import install_attention
+from sfllava_core.answering.sharing import ContextError
+from sfllava_core.answering.watched import WatchedVideo
 from sfllava_core.checkpoints import (
     check_complete,
     check_finite,
@@ -39,15 +42,13 @@ from sfllava_core.features import (
     is_features,
     preprocess,
 )
-from sfllava_core.frames import DEFAULT_TIMEOUT_S, Frames, read_frames
 from sfllava_core.image_statistics import checked_statistics, image_statistics
-from sfllava_core.pathways import PathwaySpec
+from sfllava_core.methods.pathways import PathwaySpec
+from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import checked_style
-from sfllava_core.shared_prefix import install_attention
-from sfllava_core.sharing import ContextError
-from sfllava_core.specs import parse_spec
 from sfllava_core.stopwatch import Stopwatch
-from sfllava_core.watched import WatchedVideo
+from sfllava_core.video.frames import Frames
+from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
 
 Progress = Callable[[str, int, int], None]
 

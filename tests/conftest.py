@@ -11,7 +11,7 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["sfllava_core", "pocket"], "typecheck.check")
+install_import_hook(["sfllava_core", "sfllava_bench", "sfllava_course", "pocket"], "typecheck.check")
 
 import numpy as np
 import pytest

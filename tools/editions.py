@@ -27,7 +27,8 @@ from nbformat.v4 import new_markdown_cell
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package, installed or not
 NOTEBOOKS = ROOT / "notebooks"
-PACKED = ("sfllava_core", "data/tiny", "data/clips", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
+PACKED = ("sfllava_core", "sfllava_bench", "sfllava_course", "pocket", "data/tiny",
+          "data/clips", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
           "README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")  # fmt: skip
 SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
 START = """Without a network
@@ -58,7 +59,7 @@ def execute(path: Path) -> None:
     """
     from nbclient import NotebookClient
 
-    from sfllava_core.headless import private_kernel
+    from sfllava_course.headless import private_kernel
 
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()

@@ -8,7 +8,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from sfllava_core.headless import write_html
+from sfllava_course.headless import write_html
 
 STYLE = "body{font-family:sans-serif;max-width:46em;margin:2em auto;padding:0 1em;line-height:1.5}li{margin:.6em 0}"
 

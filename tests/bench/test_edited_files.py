@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sfllava_core.bench.__main__ import main
-from sfllava_core.bench.books import BooksError, collect, read_outcome
-from sfllava_core.bench.compare import Made, first_alike, paired
-from sfllava_core.bench.journal import Journal, JournalError, read_journal
-from sfllava_core.bench.results import ResultsError, make_results, read_results, write_results
-from sfllava_core.bench.scores import all_metrics
-from sfllava_core.bench.shapes import Maybe, wrong_shape
+from sfllava_bench.__main__ import main
+from sfllava_bench.answers.counts import BooksError, collect, read_outcome
+from sfllava_bench.answers.journal import Journal, JournalError, read_journal
+from sfllava_bench.answers.shapes import Maybe, wrong_shape
+from sfllava_bench.reports.compare import Made, first_alike, paired
+from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
+from sfllava_bench.scores.scores import all_metrics
 
 from .test_scores import SETTINGS, choices, open_questions, outcome_of
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from sfllava_core.bench.ahead import Job, decode_ahead
-from sfllava_core.bench.journal import count_answered
+from sfllava_bench.answers.journal import count_answered
+from sfllava_bench.answers.prefetch import Job, decode_ahead
 from sfllava_core.defaults import ROOT
-from sfllava_core.frames import VideoError
+from sfllava_core.video.integrity import VideoError
 
 SIGNALS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
@@ -79,7 +79,7 @@ def running(pid: int) -> bool:
         return False
 
 
-RUN = ("-m", "sfllava_core.bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy",
+RUN = ("-m", "sfllava_bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy",
        "--max-videos", 5, "--max-new-tokens", 4)  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def hanging(tmp_path) -> Path:
 
 @SIGNALS
 def test_ask_ends_its_decoder_too(number, code, hanging):
-    process = start("-m", "sfllava_core", "ask", hanging, "why?", "--model", "data/tiny")
+    process = start("-m", "sfllava_course", "ask", hanging, "why?", "--model", "data/tiny")
     below = wait_for(lambda: children(process.pid), process)
     time.sleep(0.5)  # in the midst of it
     assert end(process, number, code) == "stopped; nothing is kept: the same command starts again"
@@ -128,9 +128,9 @@ def test_ask_ends_its_decoder_too(number, code, hanging):
 HANGS_AHEAD = """
 import sys, threading
 from pathlib import Path
-from sfllava_core.bench.ahead import Job, decode_ahead
-from sfllava_core.frames import read_frames
-from sfllava_core.stopping import run_command, stopped
+from sfllava_bench.answers.prefetch import Job, decode_ahead
+from sfllava_core.video.reading import read_frames
+from sfllava_bench.stopping import run_command, stopped
 
 def main():
     threading.Thread(target=threading.Event().wait).start()  # one for which Python itself would wait
@@ -155,7 +155,7 @@ def test_decoding_ahead_that_hangs_is_not_waited_for_and_its_child_ends_too(numb
 
 HANGS_ON_ITS_WAY_OUT = """
 import sys, threading, time
-from sfllava_core.stopping import run_command
+from sfllava_bench.stopping import run_command
 def main():
     try:
         print("there", flush=True)
@@ -175,7 +175,7 @@ def test_what_hangs_on_the_way_out_is_left(number, code):
 
 CELL = """
 import pathlib, time
-from sfllava_core.bench.journal import Journal
+from sfllava_bench.answers.journal import Journal
 with Journal(pathlib.Path(out_dir, "plan", "answers.jsonl"), "answers", {"expected": 7}) as journal:
     journal.append({"key": "1", "answers": ["a"]}, {"key": "2", "error": "broken"})
 pathlib.Path(out_dir, "begun").touch()
@@ -190,7 +190,7 @@ def test_the_notebook_ends_with_its_kernel(number, code, tmp_path):
     cells = [parameters, nbformat.v4.new_code_cell(CELL)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "long.ipynb")
     out = tmp_path / "out"
-    process = start("-m", "sfllava_core", "run", "--notebook", tmp_path / "long.ipynb", "--out", out)
+    process = start("-m", "sfllava_course", "run", "--notebook", tmp_path / "long.ipynb", "--out", out)
     wait_for((out / "begun").exists, process)
     below = children(process.pid)
     assert below

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sfllava_core.bench.journal import Journal, JournalError, read_journal
+from sfllava_bench.answers.journal import Journal, JournalError, read_journal
 
 REPO = Path(__file__).parents[2]
 SETTINGS = {"spec": "frames50_slow10-max1x2_fastall-to4x4", "model": "tiny"}
@@ -75,7 +75,7 @@ def test_damage_in_the_middle_is_no_torn_line(tmp_path):
 def test_only_one_process_writes_at_a_time(tmp_path):
     file = tmp_path / "a.jsonl"
     code = (
-        "import sys; from sfllava_core.bench.journal import Journal, JournalError\n"
+        "import sys; from sfllava_bench.answers.journal import Journal, JournalError\n"
         "try: Journal(sys.argv[1], 'answers', {})\n"
         "except JournalError as error: print(error)"
     )
@@ -88,7 +88,7 @@ def test_only_one_process_writes_at_a_time(tmp_path):
 
 WRITER = """
 import sys
-from sfllava_core.bench.journal import Journal
+from sfllava_bench.answers.journal import Journal
 with Journal(sys.argv[1], "answers", {}) as journal:
     print(len(journal.records), flush=True)
     for n in range(len(journal.records), 100000):

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from sfllava_core.bench.books import collect
-from sfllava_core.bench.chat import Chat, Judge, JudgeError
-from sfllava_core.bench.journal import JournalError
-from sfllava_core.bench.judge import judge_answers, judgements_file, read_judgements, settings_of
-from sfllava_core.bench.records import Question, questions_fingerprint
-from sfllava_core.bench.replies import ReplyError, parse_reply
-from sfllava_core.bench.wording import OWN, WordingError, load_wording
+from sfllava_bench.answers.counts import collect
+from sfllava_bench.answers.journal import JournalError
+from sfllava_bench.questions.records import Question, questions_fingerprint
+from sfllava_bench.scores.chat import Chat, Judge, JudgeError
+from sfllava_bench.scores.judge import judge_answers, judgements_file, read_judgements, settings_of
+from sfllava_bench.scores.replies import ReplyError, parse_reply
+from sfllava_bench.scores.wording import OWN, WordingError, load_wording
 
 from .judge_server import JudgeServer
 

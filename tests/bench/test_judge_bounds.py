@@ -9,10 +9,10 @@ import tracemalloc
 
 import pytest
 
-from sfllava_core.bench.chat import Chat, ItemError, Judge, JudgeError
-from sfllava_core.bench.journal import Journal
-from sfllava_core.bench.judge import judge_answers, read_judgements, settings_of
-from sfllava_core.bench.wire import WireError
+from sfllava_bench.answers.journal import Journal
+from sfllava_bench.scores.chat import Chat, ItemError, Judge, JudgeError
+from sfllava_bench.scores.judge import judge_answers, read_judgements, settings_of
+from sfllava_bench.scores.wire import WireError
 
 from .judge_server import JudgeServer, answer_of, body_of, sound
 from .test_judge import judge_of, make

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sfllava_core.bench.chat import Chat, Judge
-from sfllava_core.bench.judge import judge_answers
+from sfllava_bench.scores.chat import Chat, Judge
+from sfllava_bench.scores.judge import judge_answers
 
 from .smol_server import installed
 from .test_judge import make

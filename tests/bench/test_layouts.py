@@ -11,19 +11,19 @@ import torch
 
 from pocket.layouts import LAYOUTS as POCKET_LAYOUTS
 from pocket.layouts import Film, read_video, tokens_of
+from sfllava_bench.answers.counts import read_outcome
+from sfllava_bench.answers.layouts import LAYOUTS, SLOWFAST, Layout, ask_through, of_other_films
+from sfllava_bench.answers.together import answer_together, can_share
+from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.reports import pocketbench
+from sfllava_bench.reports.pocketbench import pocketbench_plans, pocketbench_scores
+from sfllava_bench.runs.sweeps import sweep
+from sfllava_bench.scores.stats import clustered_interval
 from sfllava_core import Blind, VideoLLM, parse_spec, read_frames, token_budget
-from sfllava_core.bench import pocketbench
-from sfllava_core.bench.annotations import load_annotations
-from sfllava_core.bench.books import read_outcome
-from sfllava_core.bench.layouts import LAYOUTS, SLOWFAST, Layout, ask_through, of_other_films
-from sfllava_core.bench.pocketbench import pocketbench_plans, pocketbench_scores
-from sfllava_core.bench.stats import clustered_interval
-from sfllava_core.bench.sweeps import sweep
-from sfllava_core.bench.together import answer_together, can_share
-from sfllava_core.bench.videos import VideoFolder
-from sfllava_core.budget import MODEL_SHAPES
+from sfllava_core.budget.arithmetic import MODEL_SHAPES
 from sfllava_core.defaults import POCKET, POCKETBENCH
 from sfllava_core.prompts import multiple_choice_prompt, open_ended_prompt
+from sfllava_core.video.folder import VideoFolder
 
 FILMS = VideoFolder(POCKETBENCH)
 SAME_AS_POCKETS = {  # names here -> names in the pocket model's own evaluation

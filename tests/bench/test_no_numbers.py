@@ -4,12 +4,12 @@ import math
 
 import pytest
 
+from sfllava_bench.answers.counts import read_outcome
+from sfllava_bench.answers.runner import run_benchmark
+from sfllava_bench.answers.settings import RunSettings
+from sfllava_bench.questions.annotations import load_annotations
 from sfllava_core import ModelError, VideoLLM, parse_spec
-from sfllava_core.bench.annotations import load_annotations
-from sfllava_core.bench.books import read_outcome
-from sfllava_core.bench.runner import run_benchmark
-from sfllava_core.bench.settings import RunSettings
-from sfllava_core.bench.videos import VideoFolder
+from sfllava_core.video.folder import VideoFolder
 
 SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sfllava_bench.answers.runner import run_benchmark
+from sfllava_bench.answers.settings import RunSettings
+from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.runs.opening import check_files
+from sfllava_bench.runs.preflight import Preflight, PreflightError, check_memory, check_videos
 from sfllava_core import SlowFast, parse_spec
-from sfllava_core.bench.annotations import load_annotations
-from sfllava_core.bench.opening import check_files
-from sfllava_core.bench.preflight import Preflight, PreflightError, check_memory, check_videos
-from sfllava_core.bench.runner import run_benchmark
-from sfllava_core.bench.settings import RunSettings
-from sfllava_core.bench.videos import VideoFolder
-from sfllava_core.service import service
+from sfllava_core.video.folder import VideoFolder
+from sfllava_core.video.service import service
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ("msvd", "msrvtt", "tgif", "activitynet", "nextqa", "egoschema", "intentqa")
@@ -131,7 +131,7 @@ def test_an_obstacle_stops_a_run_whatever_may_be_missing():
 def test_allow_missing_is_true_or_false_and_no_text():
     """papermill hands "no" on as a text, and a text is true. Without the tests' own checker of types."""
     code = (
-        "from sfllava_core.bench.preflight import Preflight\n"
+        "from sfllava_bench.runs.preflight import Preflight\n"
         "try: Preflight({'v': 'gone'}, {'v': 1}).require('no')\n"
         "except ValueError as error: print(error)"
     )

@@ -7,9 +7,9 @@ import pytest
 from conftest import DOG, GRAND_PRIX
 from zoo import films
 
+from sfllava_bench.__main__ import main
+from sfllava_bench.runs.readings import compare_readings, is_same
 from sfllava_core import VideoError
-from sfllava_core.bench.__main__ import main
-from sfllava_core.bench.readings import compare_readings, is_same
 
 FILMS = {film.name: film for film in films()}
 

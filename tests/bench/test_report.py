@@ -5,15 +5,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 
+from sfllava_bench.answers.runner import run_benchmark
+from sfllava_bench.answers.settings import RunSettings
+from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.reports.html import page, picture, table, tag
+from sfllava_bench.reports.report import write_report
+from sfllava_bench.reports.results import make_results
+from sfllava_bench.terminal import one_line, visible
 from sfllava_core import parse_spec
-from sfllava_core.bench.annotations import load_annotations
-from sfllava_core.bench.html import page, picture, table, tag
-from sfllava_core.bench.report import write_report
-from sfllava_core.bench.results import make_results
-from sfllava_core.bench.runner import run_benchmark
-from sfllava_core.bench.settings import RunSettings
-from sfllava_core.bench.videos import VideoFolder
-from sfllava_core.terminal import one_line, visible
+from sfllava_core.video.folder import VideoFolder
 
 from .test_scores import choices, outcome_of
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import AutoConfig, LlavaNextForConditionalGeneration
 
+from sfllava_bench.__main__ import main
+from sfllava_bench.reports.compare import paired, read_made
+from sfllava_bench.reports.results import read_results
+from sfllava_bench.runs.plans import make_plan
+from sfllava_bench.runs.preflight import PreflightError
+from sfllava_bench.runs.reproduce import reproduce, rescore
+from sfllava_bench.runs.sweeps import sweep
+from sfllava_bench.scores.chat import Judge
 from sfllava_core import VideoLLM
-from sfllava_core.bench.__main__ import main
-from sfllava_core.bench.chat import Judge
-from sfllava_core.bench.compare import paired, read_made
-from sfllava_core.bench.plans import make_plan
-from sfllava_core.bench.preflight import PreflightError
-from sfllava_core.bench.reproduce import reproduce, rescore
-from sfllava_core.bench.results import read_results
-from sfllava_core.bench.sweeps import sweep
 
 from .judge_server import JudgeServer
 from .test_report import read

@@ -12,17 +12,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sfllava_bench.answers.asking import Asker
+from sfllava_bench.answers.counts import BooksError, read_outcome
+from sfllava_bench.answers.journal import JournalError
+from sfllava_bench.answers.prefetch import Decoded, Job
+from sfllava_bench.answers.runner import run_benchmark
+from sfllava_bench.answers.settings import RunSettings, model_fingerprint
+from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.questions.records import Question
 from sfllava_core import VideoLLM, fast_only, parse_spec, read_frames
-from sfllava_core.bench.ahead import Decoded, Job
-from sfllava_core.bench.annotations import load_annotations
-from sfllava_core.bench.asking import Asker
-from sfllava_core.bench.books import BooksError, read_outcome
-from sfllava_core.bench.journal import JournalError
-from sfllava_core.bench.records import Question
-from sfllava_core.bench.runner import run_benchmark
-from sfllava_core.bench.settings import RunSettings, model_fingerprint
-from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.prompts import PromptParts
+from sfllava_core.video.folder import VideoFolder
 
 SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
 SETTINGS = RunSettings(SPEC, max_new_tokens=6)
@@ -276,7 +276,7 @@ def test_sigkill_at_ten_random_moments_loses_and_repeats_nothing(llm, excerpts, 
     model is being loaded; so a kill falls into loading, watching, answering and writing alike."""
     questions, rng = many_questions(excerpts), random.Random(11)
     context = multiprocessing.get_context("forkserver")  # a clean process with torch imported, forked for each life
-    context.set_forkserver_preload(["sfllava_core.model", "sfllava_core.bench.runner"])
+    context.set_forkserver_preload(["sfllava_core.model", "sfllava_bench.answers.runner"])
     path, whole = tmp_path / "killed.jsonl", tmp_path / "whole.jsonl"
     finish(context, llm.name, excerpts, whole)
     size = whole.stat().st_size

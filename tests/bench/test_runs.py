@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from sfllava_bench.questions.records import Question
+from sfllava_bench.reports.pocketbench import pocketbench_plans
+from sfllava_bench.reports.published import PublishedError, load_paper, published_values
+from sfllava_bench.runs.catalogue import RunError, find_run, load_runs, scaled_spec
+from sfllava_bench.runs.entry import plans_for
+from sfllava_bench.runs.plans import PlanError, make_plan, toy_questions
 from sfllava_core import ImageGrid, SlowFast, parse_spec
-from sfllava_core.bench.entry import plans_for
-from sfllava_core.bench.plans import PlanError, make_plan, toy_questions
-from sfllava_core.bench.pocketbench import pocketbench_plans
-from sfllava_core.bench.published import PublishedError, load_paper, published_values
-from sfllava_core.bench.records import Question
-from sfllava_core.bench.runs import RunError, find_run, load_runs, scaled_spec
 
 TINY = str(Path(__file__).parents[2] / "data" / "tiny")
 

@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from sfllava_core.bench.books import Books, BooksError, collect
-from sfllava_core.bench.judge import Judgements
-from sfllava_core.bench.records import ASPECTS, Question, questions_fingerprint
-from sfllava_core.bench.results import ResultsError, make_results, read_results, write_results
-from sfllava_core.bench.scores import all_metrics, choice_reading
-from sfllava_core.bench.timing import same_answers, timing
+from sfllava_bench.answers.counts import Books, BooksError, collect
+from sfllava_bench.questions.records import ASPECTS, Question, questions_fingerprint
+from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
+from sfllava_bench.reports.timing import same_answers, timing
+from sfllava_bench.scores.judge import Judgements
+from sfllava_bench.scores.scores import all_metrics, choice_reading
 
 OPTIONS = ("a cat", "a dog", "a cow", "a hen", "a pig")
 SETTINGS = {"pathways": "frames4_slow2-to2x2_fastall-to1x1", "by": "generation"}

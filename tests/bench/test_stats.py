@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sfllava_core.bench.stats import Interval, clustered_interval, paired_comparison, verdict
+from sfllava_bench.scores.stats import Interval, clustered_interval, paired_comparison, verdict
 
 
 def simulated(rng, videos=40, share=0.35):

@@ -10,21 +10,22 @@ from contextlib import contextmanager
 
 import pytest
 
+from sfllava_bench import __main__ as terminal
+from sfllava_bench.answers import surroundings
+from sfllava_bench.answers.counts import read_outcome
+from sfllava_bench.answers.journal import Journal, read_journal
+from sfllava_bench.answers.layouts import LAYOUTS
+from sfllava_bench.answers.runner import run_benchmark
+from sfllava_bench.answers.surroundings import check_room
+from sfllava_bench.reports.pocketbench import pocketbench_plans
+from sfllava_bench.runs import reproduce
+from sfllava_bench.runs.preflight import PreflightError, check_plans
+from sfllava_bench.runs.sweeps import sweep
 from sfllava_core import VideoLLM
-from sfllava_core.bench import __main__ as terminal
-from sfllava_core.bench import reproduce, surroundings
-from sfllava_core.bench.books import read_outcome
-from sfllava_core.bench.journal import Journal, read_journal
-from sfllava_core.bench.layouts import LAYOUTS
-from sfllava_core.bench.pocketbench import pocketbench_plans
-from sfllava_core.bench.preflight import PreflightError, check_plans
-from sfllava_core.bench.runner import run_benchmark
-from sfllava_core.bench.surroundings import check_room
-from sfllava_core.bench.sweeps import sweep
-from sfllava_core.bench.videos import VideoFolder
 from sfllava_core.checkpoints import ModelError
 from sfllava_core.defaults import POCKET, ROOT
-from sfllava_core.integrity import HostError
+from sfllava_core.video.folder import VideoFolder
+from sfllava_core.video.integrity import HostError
 
 from .test_preflight import all_questions
 from .test_runner import SETTINGS, Forgetful
@@ -257,7 +258,7 @@ def test_no_room_is_found_by_the_preflight(tmp_path):
 def test_no_room_ends_the_command_with_what_to_do(tmp_path):
     words = ["run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy", "--max-videos", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "sfllava_core.bench", *words, "--out", str(tmp_path)],
+        [sys.executable, "-m", "sfllava_bench", *words, "--out", str(tmp_path)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
         capture_output=True, text=True, cwd=ROOT, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

@@ -9,20 +9,21 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from sfllava_bench.answers import surroundings
+from sfllava_bench.reports import examples
+from sfllava_bench.reports.paper_tables import paper_tables
+from sfllava_bench.reports.published import load_paper
+from sfllava_bench.runs.catalogue import load_runs
+from sfllava_bench.runs.entry import annotations_beside, folder_for, judge_for, plans_for, timeout_for
+from sfllava_bench.runs.forecast import forecast, hours_at_least, shape_of
+from sfllava_bench.runs.plans import PlanError
+from sfllava_bench.runs.preflight import PreflightError, check_plans
+from sfllava_bench.runs.reproduce import reproduce, score
+from sfllava_bench.runs.sweeps import sweep
 from sfllava_core import VideoLLM, read_frames
-from sfllava_core.bench import examples, surroundings
-from sfllava_core.bench.entry import annotations_beside, folder_for, judge_for, plans_for, timeout_for
-from sfllava_core.bench.forecast import forecast, hours_at_least, shape_of
-from sfllava_core.bench.paper_tables import paper_tables
-from sfllava_core.bench.plans import PlanError
-from sfllava_core.bench.preflight import PreflightError, check_plans
-from sfllava_core.bench.published import load_paper
-from sfllava_core.bench.reproduce import reproduce, score
-from sfllava_core.bench.runs import load_runs
-from sfllava_core.bench.sweeps import sweep
-from sfllava_core.budget import MODEL_SHAPES
+from sfllava_core.budget.arithmetic import MODEL_SHAPES
 from sfllava_core.defaults import DEFAULT_MODEL, POCKET, ROOT
-from sfllava_core.headless import run_notebook
+from sfllava_course.headless import run_notebook
 
 from .judge_server import JudgeServer
 from .test_reproduce import QUIET, judge_of

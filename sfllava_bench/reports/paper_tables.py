@@ -1,0 +1,45 @@
+"""The paper's tables, built from finished runs: its rows, its columns, our value with its interval, its own value."""
+
+from pathlib import Path
+
+from sfllava_bench.reports.results import ResultsError, interval_of, read_results
+from sfllava_bench.runs.plans import Plan
+
+
+def paper_tables(plans: list[Plan], out: str | Path) -> dict[str, list[dict[str, str]]]:
+    """Table -> its rows, as texts. A run that has no results yet is a "-".
+
+    A column is a benchmark and a metric of the paper's; where a run has none of them, its first own one, by its name.
+    """
+    tables: dict[str, dict[str, dict[str, str]]] = {}
+    for plan in plans:
+        table, row, benchmark = plan.cell
+        cells = tables.setdefault(table, {}).setdefault(row, {"row": row, "sees": str(plan.settings.pathways)})
+        cells |= cells_of(benchmark, Path(out) / plan.id / "results.json")
+    return {table: aligned(list(rows.values())) for table, rows in tables.items()}
+
+
+def cells_of(benchmark: str, path: Path) -> dict[str, str]:
+    """Column -> text, of one run."""
+    try:
+        metrics = read_results(path)["metrics"]
+    except ResultsError:
+        return {benchmark: "-"}
+    shown = [fields for fields in metrics if fields["papers_metric"]] or metrics[:1]
+    if not shown:
+        return {benchmark: "not judged"}
+    return {f"{benchmark} {fields['name']}": cell_text(fields) for fields in shown}
+
+
+def cell_text(fields: dict) -> str:
+    """ "46.6 [43.1, 50.0] (paper 47.2)"."""
+    found, decimals = fields["over_expected"], 1 if fields["unit"] == "%" else 2
+    paper = "" if fields["published"] is None else f" (paper {fields['published']:g})"
+    return f"{interval_of(found).text(decimals)}{paper}"
+
+
+def aligned(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same columns in every row; a cell that is not there is a "-"."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    filled = [name for name in names if any(row.get(name, "-") != "-" for row in rows)]
+    return [{name: row.get(name, "-") for name in filled} for row in rows]

@@ -1,0 +1,63 @@
+"""The paper's tables as numbers to compare with: data/paper/paper_results.yaml."""
+
+from pathlib import Path
+
+from sfllava_bench.questions.records import ASPECTS, find_benchmark
+from sfllava_core.defaults import required
+
+PAPER = Path(__file__).parents[2] / "data" / "paper"
+ABLATED = ("activitynet", "activitynet", "egoschema")  # columns of tables 5 to 7: accuracy, score, accuracy
+
+
+class PublishedError(LookupError):
+    """A cell that the paper's tables have not."""
+
+
+def load_paper(path: str | Path = PAPER / "paper_results.yaml") -> dict:
+    """The published tables, as the file has them. Raises FileNotFoundError outside of a clone of the repository."""
+    import yaml
+
+    return yaml.safe_load(required(path).read_text(encoding="utf-8"))
+
+
+def published_values(paper: dict, table: str, size: str, row: str | int, benchmark: str) -> dict[str, float]:
+    """A cell of the paper's tables: "accuracy" in per cent and "score" 0-5, or VCGBench's aspects and their "mean".
+
+    Empty where the paper leaves the cell out ("-").
+
+    Raises:
+        PublishedError: there is no such table, size, row or column.
+    """
+    column = find_benchmark(benchmark).column
+    try:
+        rows = table_rows(paper, table, size, benchmark)
+        if table.startswith("table4"):
+            cell = rows[row]
+        elif table.startswith(("table5", "table6", "table7")):
+            cell = ablation_cell(rows[row], benchmark)
+        else:
+            cell = rows[row][column]
+    except (KeyError, TypeError) as error:
+        raise PublishedError(f"the paper has no {table} / {size} / {row} / {benchmark}: {error}") from None
+    if cell is None:
+        return {}
+    if benchmark == "vcgbench":
+        return dict(zip([*ASPECTS, "mean"], map(float, cell)))
+    return dict(zip(("accuracy", "score"), map(float, cell if isinstance(cell, list) else [cell])))
+
+
+def table_rows(paper: dict, table: str, size: str, benchmark: str) -> dict:
+    """The rows of a table for a model size; table 4 lists them by benchmark, section 4.4 in two lists."""
+    if table == "slow_and_fast_text":
+        return {**paper[table].get(f"no_slow_vs_slowfast_{size}", {}), **paper[table]["no_fast_vs_slowfast"][size]}
+    rows = paper[table][size]
+    return rows[find_benchmark(benchmark).column] if table.startswith("table4") else rows
+
+
+def ablation_cell(row: list | None, benchmark: str) -> list | None:
+    """Tables 5 to 7 give [ActivityNet accuracy, its score, EgoSchema accuracy] in one row."""
+    if benchmark not in ABLATED:
+        raise KeyError(benchmark)
+    if row is None:
+        return None
+    return row[:2] if benchmark == "activitynet" else row[2:]

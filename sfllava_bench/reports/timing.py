@@ -1,0 +1,82 @@
+"""Where a run's seconds went, and how many the shared prefix saved."""
+
+from dataclasses import dataclass, replace
+
+from sfllava_bench.answers.counts import Outcome
+
+ONCE = ("decode", "encode", "pool", "prefill")  # once a video when shared, once a question in the released way
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a run by stage, summed over videos; decoding runs beside the model, `waited` is what it held up.
+
+    questions, videos: how many were answered, and watched.  total: of the model's work, `waited` with it.
+    released_way: the seconds that the same stages would take with all of it done again for each question: each
+    video's own seconds times its questions. An estimate from this run, not a measurement.
+    """
+
+    stages: dict[str, float]
+    questions: int
+    videos: int
+    total: float
+    released_way: float
+
+    @property
+    def shared_way(self) -> float:
+        """All stages one after another, as `released_way` counts them."""
+        return sum(self.stages.get(stage, 0.0) for stage in (*ONCE, "answer"))
+
+    @property
+    def saved(self) -> float:
+        """Seconds that sharing saved, by that estimate."""
+        return self.released_way - self.shared_way
+
+    @property
+    def rate(self) -> float:
+        """Questions a second."""
+        return self.questions / self.total if self.total else 0.0
+
+
+def timing(outcome: Outcome) -> Timing:
+    """Add up a run's records."""
+    stages: dict[str, float] = {}
+    released = 0.0
+    for record in outcome.watched:
+        seconds = record["seconds"]
+        for stage, value in seconds.items():
+            stages[stage] = stages.get(stage, 0.0) + value
+        own = sum(seconds.get(stage, 0.0) for stage in ONCE)
+        released += own * record["questions"] + seconds.get("answer", 0.0)
+    total = stages.pop("total", 0.0) + stages.get("waited", 0.0)
+    return Timing(stages, len(outcome.answers), len({r["watched"] for r in outcome.watched}), total, released)
+
+
+def compare_ways(shared: Outcome, alone: Outcome) -> dict[str, object]:
+    """Two runs of the same questions, with the video shared and everything done again for each: measured.
+
+    Only questions that the second has answered are compared, and the seconds of their videos.
+    """
+    both, same = same_answers(shared, alone)
+    videos = {record["video"] for record in alone.answers.values()}
+    part = replace(
+        shared,
+        answers={key: record for key, record in shared.answers.items() if key in alone.answers},
+        watched=[record for record in shared.watched if record["watched"] in videos],
+    )
+    fast, slow = timing(part).shared_way, timing(alone).shared_way
+    text = (
+        f"Measured on {both} questions about {len(videos)} videos: {slow:.1f} s one by one, {fast:.1f} s shared, "
+        f"{slow - fast:.1f} s saved; {same} of {both} answers are the same to the letter."
+    )
+    return {"questions": both, "same": same, "videos": len(videos), "seconds_one_by_one": slow, "seconds_shared": fast,
+            "text": text}  # fmt: skip
+
+
+def same_answers(a: Outcome, b: Outcome) -> tuple[int, int]:
+    """(questions that both runs answered, of these with the same words or letter)."""
+    keys = a.answers.keys() & b.answers.keys()
+    same = sum(
+        all(a.answers[key].get(name) == b.answers[key].get(name) for name in ("answers", "letter")) for key in keys
+    )
+    return len(keys), same

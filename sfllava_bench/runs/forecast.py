@@ -1,0 +1,48 @@
+"""What a plan is going to cost, before anything is loaded: questions, tokens, and hours that no code can beat."""
+
+from pathlib import Path
+
+from sfllava_bench.questions.annotations import question_counts
+from sfllava_bench.runs.plans import Plan
+from sfllava_core.budget.arithmetic import MODEL_SHAPES, ModelShape, token_budget
+from sfllava_core.checkpoints import load_config
+from sfllava_core.budget.hardware import GPU, GPUS, stage_seconds
+
+ANSWER_TOKENS = 30  # of a typical answer; a choice takes one or two
+HUB_SIZES = {"vicuna-7b": "7b", "mistral-7b": "mistral-7b", "34b": "34b"}
+
+
+def shape_of(model: str) -> ModelShape | None:
+    """A model's sizes: of a folder by its config, of LLaVA-NeXT's hub ids by their names. Nothing is downloaded."""
+    if Path(model).is_dir():
+        return ModelShape.from_config(load_config(model))
+    return next((MODEL_SHAPES[size] for name, size in HUB_SIZES.items() if name in model.lower()), None)
+
+
+def hours_at_least(plan: Plan, shape: ModelShape, gpu: GPU = GPUS["h100"]) -> float:
+    """Lower bound by the budget's arithmetic at the GPU's data sheet rates; decoding is not in it."""
+    questions, videos = question_counts(plan.questions())
+    new = min(ANSWER_TOKENS, plan.settings.max_new_tokens)
+    budget = token_budget(plan.settings.pathways, shape, new_tokens=new)
+    each = -(-questions // videos)
+    shared = plan.settings.share == "video"
+    return videos * sum(stage_seconds(budget, shape, gpu, questions=each, share_prefix=shared).values()) / 3600
+
+
+def forecast(plan: Plan, gpu: GPU = GPUS["h100"]) -> dict[str, str]:
+    """One row of the table of what will be run.
+
+    Raises:
+        AnnotationError: the annotation files cannot be used.
+    """
+    questions, videos = question_counts(plan.questions())
+    shape, spec = shape_of(plan.model), plan.settings.pathways
+    hours = None if shape is None else hours_at_least(plan, shape, gpu)
+    return {
+        "run": plan.id,
+        "sees": "the next film: " * plan.other_film + str(spec),
+        "tokens": "?" if shape is None else f"{spec.token_count(grid=shape.grid):,}",
+        "questions": f"{questions:,}",
+        "videos": f"{videos:,}",
+        f"hours at least ({gpu.name})": "?" if hours is None else "< 0.01" if hours < 0.01 else f"{hours:.2g}",
+    }

@@ -1,0 +1,194 @@
+"""Before any model is loaded: is everything there? A list of what is missing and a stop, instead of half a run.
+
+Every video that a question is about must be found and must open; the model and one video's prefix must fit the GPU;
+there must be room for decoded frames and for the answers; the judge must answer. With `allow_missing` the run may start
+without some videos; their questions then count as failed.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from sfllava_bench.scores.chat import Chat, Judge, JudgeError
+from sfllava_bench.runs.opening import check_files
+from sfllava_bench.questions.records import Question
+from sfllava_bench.answers.surroundings import check_room
+from sfllava_core.video.folder import VideoFolder
+from sfllava_core.budget.arithmetic import ModelShape, readable, token_budget
+from sfllava_core.checkpoints import load_config
+from sfllava_core.video.integrity import VideoError
+from sfllava_core.budget.hardware import memory_bytes
+from sfllava_core.methods.pathways import PathwaySpec
+from sfllava_bench.terminal import one_line
+
+SHOWN = 20
+BATCH = 16
+
+
+class PreflightError(RuntimeError):
+    """Something that a run needs is not there. Attribute: preflight."""
+
+    def __init__(self, preflight: "Preflight"):
+        self.preflight = preflight
+        super().__init__(str(preflight))
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a check before the run found.
+
+    videos: cause by video that is missing or does not open.  questions: how many questions each video has.
+    obstacles: what no run can do without (memory, room, judge).  notes: what was checked, and what could not be.
+    """
+
+    videos: dict[str, str]
+    questions: dict[str, int]
+    obstacles: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """Questions whose video is missing or does not open."""
+        return sum(self.questions[name] for name in self.videos)
+
+    def require(self, allow_missing: bool = False) -> "Preflight":
+        """Go on, or stop.
+
+        Raises:
+            PreflightError: an obstacle; or videos are missing and `allow_missing` is not set.
+            ValueError: `allow_missing` is neither True nor False.
+        """
+        if not isinstance(allow_missing, bool):  # papermill hands a "no" on as a text, which would mean yes
+            raise ValueError(f"allow_missing={allow_missing!r}: give True or False")
+        if self.obstacles or (self.videos and not allow_missing):
+            raise PreflightError(self)
+        return self
+
+    def __str__(self) -> str:
+        total, whole, named = sum(self.questions.values()), len(self.questions), list(self.videos.items())
+        usable = f"{whole - len(named)} of {whole} videos can be used"
+        lines = [f"preflight: {usable}, for {total - self.lost} of {total} questions"]
+        lines += [f"  {name} ({self.questions[name]} questions): {why}" for name, why in named[:SHOWN]]
+        if len(named) > SHOWN:
+            lines.append(f"  ... and {len(named) - SHOWN} more videos")
+        lines += [f"  {obstacle}" for obstacle in self.obstacles]
+        lines += [f"  ({note})" for note in self.notes]
+        if self.videos:
+            lines.append(
+                "put the videos there; or set allow_missing=True: their questions then count as failed, in every number"
+            )
+        return "\n".join(map(one_line, lines))
+
+
+def check_videos(
+    questions: list[Question],
+    videos: VideoFolder,
+    *,
+    workers: int = 2,
+    timeout_s: float = 60.0,
+    open_files: bool = True,
+    watched: frozenset[str] = frozenset(),
+    progress=None,
+) -> Preflight:
+    """Find, and open, the video of every question.
+
+    Args:
+        open_files: read each file through and decode its first frame, in child processes; False only finds them.
+        watched: names of videos that an earlier start has watched already: they are found, not opened again.
+        workers, timeout_s, progress: see `check_files`.
+
+    Raises:
+        ValueError: less than 1 worker.
+    """
+    if workers < 1:
+        raise ValueError(f"workers={workers}: open at least 1 file at a time")
+    counts = Counter(question.video for question in questions)
+    causes, found = {}, {}
+    for name in counts:
+        try:
+            found[name] = videos.find(name)
+        except VideoError as error:
+            causes[name] = error.cause
+    unknown = [path for name, path in found.items() if open_files and name not in watched]
+    broken = check_files(unknown, workers=workers, timeout_s=timeout_s, progress=progress)
+    causes |= {name: broken[path] for name, path in found.items() if path in broken}
+    before = f", {len(watched & counts.keys())} had been watched before" if watched & counts.keys() else ""
+    note = f"{len(unknown)} files were opened{before}" if open_files else "files were found, not opened"
+    return Preflight({name: causes[name] for name in counts if name in causes}, dict(counts), notes=[note])
+
+
+def check_plans(
+    plans: list,
+    judge: Judge | None = None,
+    *,
+    out: str | Path | None = None,
+    follow_links: bool = False,
+    **options: object,
+) -> Preflight:
+    """What all of these plans need together: each video opened once, memory for each spec, room, the judge.
+
+    Args:
+        plans: `Plan` values.  out: where the runs' files will be; None: room for them is not tried.
+        options: as in `check_videos`.
+
+    Raises:
+        AnnotationError: the annotation files cannot be used.  VideoError: there is no such folder of videos.
+        ModelError: no such checkpoint, or one that cannot be used.
+    """
+    videos, counts, obstacles, notes = {}, Counter(), check_room(out), []
+    for folder in dict.fromkeys(plan.videos for plan in plans):
+        here = sorted((plan for plan in plans if plan.videos == folder), key=lambda plan: not plan.other_film)
+        asked = {(question.benchmark, question.key): question for plan in here for question in plan.questions()}
+        found = check_videos(list(asked.values()), VideoFolder(folder, follow_links=follow_links), **options)
+        videos, notes = videos | found.videos, notes + found.notes
+        counts.update(found.questions)
+    for model, spec in dict.fromkeys((plan.model, plan.settings.pathways) for plan in plans):
+        for lines, new in zip((obstacles, notes), check_memory(model, spec)):
+            lines += new
+    for lines, new in zip((obstacles, notes), check_judge(judge)):
+        lines += new
+    return Preflight(videos, dict(counts), obstacles, notes)
+
+
+def check_judge(judge: Judge | None) -> tuple[list[str], list[str]]:
+    """Does the judge answer? (obstacles, notes), each possibly empty; without a judge both are."""
+    if judge is None:
+        return [], []
+    try:
+        with Chat(replace(judge, tries=min(judge.tries, 3))) as chat:
+            return [], [f"the judge answers as {chat.ping()!r}"]
+    except JudgeError as error:
+        return [str(error)], []
+
+
+def check_memory(
+    model: str | Path, pathways: PathwaySpec, *, bytes_per_value: int = 2, free_bytes: int | None = None
+) -> tuple[list[str], list[str]]:
+    """Do the model and a video's prefix fit the GPU? By the budget's arithmetic, from the checkpoint's config alone.
+
+    Args:
+        model: a checkpoint's folder or hub id; only its config is read.
+        free_bytes: free memory; None asks the GPU.
+
+    Returns:
+        (obstacles, notes), each possibly empty.
+
+    Raises:
+        ModelError: no such checkpoint, or one that cannot be used.
+    """
+    source = str(model)
+    shape = ModelShape.from_config(load_config(source))
+    budget = token_budget(pathways, shape)
+    need = memory_bytes(budget, shape, questions=BATCH, bytes_per_value=bytes_per_value)
+    said = f"{source} with {budget.visual_tokens} visual tokens needs about {readable(need)}B of memory"
+    if budget.context_used > 1:
+        return [f"{source}: {budget.context_tokens} tokens of {pathways} do not fit its {budget.context_limit}"], []
+    if free_bytes is None and not torch.cuda.is_available():
+        return [], [f"{said}; no GPU here, so nothing was compared"]
+    free = torch.cuda.mem_get_info()[0] if free_bytes is None else free_bytes
+    said += f"; {readable(int(free))}B are free"
+    if need > 0.9 * free:
+        return [f"{said}: take a larger GPU, device_map='auto', quantization='4bit', or fewer frames"], []
+    return [], [said]

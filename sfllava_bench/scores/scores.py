@@ -1,0 +1,163 @@
+"""A run's records -> its numbers: each over all questions expected, and over those answered. No model is needed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sfllava_bench.answers.counts import Outcome
+from sfllava_bench.questions.records import ASPECTS, MULTIPLE_CHOICE, OPEN_ENDED, TEXT_GENERATION, Question
+from sfllava_bench.scores.judge import Judgements
+from sfllava_bench.scores.matching import MATCHES, match
+from sfllava_bench.scores.stats import Interval, clustered_interval
+from sfllava_core.answering.choices import parse_choice
+
+PERCENT, SCALE = "%", "0-5"
+BOUNDS = {PERCENT: (0.0, 1.0), SCALE: (0.0, 5.0)}
+RULES = ("reference", "strict")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a run.
+
+    unit: "%" or "0-5".  over_expected: what failed counts as wrong, or as 0.  over_answered: what failed is left out,
+    as the released code does; None where nothing was answered.  groups: over expected, by type of question.
+    published_as: the paper's name of it ("accuracy", "score", an aspect, "mean"); empty for what the paper has not.
+    values: of each answered question (0 to 1, or 0 to 5).
+    """
+
+    name: str
+    unit: str
+    over_expected: Interval
+    over_answered: Interval | None
+    groups: dict[str, Interval]
+    published_as: str = ""
+    values: dict[str, float] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class ChoiceReading:
+    """How far the two rules of reading a choice agree. differ: rows; unread: rows where a rule read no letter."""
+
+    rows: int
+    differ: int
+    unread: dict[str, int]
+
+
+def all_metrics(questions: list[Question], outcome: Outcome, judgements: Judgements | None = None) -> list[Metric]:
+    """Every number of a run, the paper's own metrics first."""
+    found = [*choice_metrics(questions, outcome)]
+    if judgements is not None:
+        found += judge_metrics(questions, judgements)
+    return [*found, *match_metrics(questions, outcome)]
+
+
+def metric(
+    name: str, unit: str, questions: list[Question], values: dict[str, float], published_as: str = ""
+) -> Metric | None:
+    """A metric from the values of the answered questions; None where there is no question."""
+    if not questions:
+        return None
+    factor = 100.0 if unit == PERCENT else 1.0
+
+    def interval(some: list[Question]) -> Interval | None:
+        return mean(some, values, BOUNDS[unit]).scaled(factor) if some else None
+
+    groups: dict[str, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.group, []).append(question)
+    by_group = {group: interval(groups[group]) for group in sorted(groups)} if len(groups) > 1 else {}
+    answered = interval([question for question in questions if question.key in values])
+    return Metric(name, unit, interval(questions), answered, by_group, published_as, values)
+
+
+def mean(questions: list[Question], values: dict[str, float], bounds: tuple[float, float]) -> Interval:
+    """Mean over questions, 0 for those without a value."""
+    each, videos = [values.get(question.key, 0.0) for question in questions], [q.video for q in questions]
+    return clustered_interval(each, videos, bounds=bounds)
+
+
+def chosen_letter(record: dict, rule: str) -> str | None:
+    """The letter "a", "b", ... that an answer's record names."""
+    if "letter" in record:
+        return record["letter"].lower()
+    return parse_choice(record["answers"][0], rule)
+
+
+def choice_values(questions: list[Question], outcome: Outcome, rule: str) -> dict[str, float]:
+    """1 or 0 for each answered multiple-choice question."""
+    return {
+        question.key: float(chosen_letter(outcome.answers[question.key], rule) == question.answer_letter.lower())
+        for question in questions
+        if question.key in outcome.answers and question.task == MULTIPLE_CHOICE
+    }
+
+
+def choice_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metric]:
+    """Accuracy of choices: by the released rule, which the paper's numbers come from, and by the strict one."""
+    asked = [question for question in questions if question.task == MULTIPLE_CHOICE]
+    rules = RULES if outcome.settings.get("by") != "likelihood" else RULES[:1]
+    for rule in rules if asked else ():
+        name, published_as = ("accuracy", "accuracy") if rule == "reference" else ("accuracy_strict", "")
+        yield metric(name, PERCENT, asked, choice_values(asked, outcome, rule), published_as)
+
+
+def choice_reading(questions: list[Question], outcome: Outcome) -> ChoiceReading | None:
+    """How the rules of reading differ; None where no choice was written."""
+    records = [outcome.answers[q.key] for q in questions if q.task == MULTIPLE_CHOICE and q.key in outcome.answers]
+    written = [record for record in records if "answers" in record]
+    if not written:
+        return None
+    letters = {rule: [chosen_letter(record, rule) for record in written] for rule in RULES}
+    differ = sum(a != b for a, b in zip(*letters.values()))
+    return ChoiceReading(len(written), differ, {rule: read.count(None) for rule, read in letters.items()})
+
+
+def match_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metric]:
+    """Exact and token match of open-ended answers: not the paper's metric."""
+    asked = [question for question in questions if question.task == OPEN_ENDED]
+    matches = {
+        question.key: match(outcome.answers[question.key]["answers"][0], question.answer)
+        for question in asked
+        if question.key in outcome.answers
+    }
+    for name in MATCHES if asked else ():
+        yield metric(name, PERCENT, asked, {key: found[name] for key, found in matches.items()})
+
+
+def judge_metrics(questions: list[Question], judgements: Judgements) -> list[Metric]:
+    """The judge's numbers: accuracy and score of open-ended answers, VCGBench's five scores and their mean."""
+    found: list[Metric | None] = []
+    asked = [question for question in questions if question.task == OPEN_ENDED]
+    records = {key: record for (key, kind), record in judgements.found.items() if kind == OPEN_ENDED}
+    if asked:
+        right = {key: float(record["yes"]) for key, record in records.items()}
+        score = {key: float(record["score"]) for key, record in records.items()}
+        cut = {key: float(int(value)) for key, value in score.items()}  # what the released code makes of 4.8
+        found.append(metric("judge_accuracy", PERCENT, asked, right, "accuracy"))
+        found.append(metric("judge_score", SCALE, asked, score, "score"))
+        if cut != score:
+            found.append(metric("judge_score_cut", SCALE, asked, cut))
+    generated = [question for question in questions if question.task == TEXT_GENERATION]
+    by_aspect = {}
+    for aspect, part in ASPECTS.items():
+        values = {key: float(r["score"]) for (key, kind), r in judgements.found.items() if kind == aspect}
+        by_aspect[aspect] = metric(f"judge_{aspect}", SCALE, [q for q in generated if q.group == part], values, aspect)
+    found += by_aspect.values()
+    if all(by_aspect.values()):
+        found.append(mean_of_aspects(generated, by_aspect))
+    return [one for one in found if one is not None]
+
+
+def mean_of_aspects(questions: list[Question], by_aspect: dict[str, Metric]) -> Metric:
+    """The plain mean of the five scores, with its interval: each aspect weighs the same, however many questions."""
+
+    def interval(answered_only: bool) -> Interval | None:
+        values, videos, weights = [], [], []
+        for aspect, one in by_aspect.items():
+            asked = [q for q in questions if q.group == ASPECTS[aspect] and (not answered_only or q.key in one.values)]
+            values += [one.values.get(question.key, 0.0) for question in asked]
+            videos += [question.video for question in asked]
+            weights += [1 / (len(by_aspect) * len(asked))] * len(asked)
+        return clustered_interval(values, videos, weights, bounds=BOUNDS[SCALE]) if values else None
+
+    return Metric("judge_mean", SCALE, interval(False), interval(True), {}, "mean")

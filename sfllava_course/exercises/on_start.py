@@ -1,0 +1,48 @@
+"""Exercises of chapter 0: how many answers are right, and how many tokens a film becomes."""
+
+from collections.abc import Callable
+
+from sfllava_course.exercises.judging import expect_number
+
+
+def check_score(answer: Callable) -> str:
+    """score(answers, wanted): the share of equal answers, letter case and outer spaces aside."""
+    cases = (
+        (["a cat", "up", "7", "no"], ["a cat", "down", "7", "yes"]),
+        (["A cat ", "up", "5"], ["a cat", "up", "7"]),
+        (["a cat on a mat", "1", "the dog"], ["a cat", "10", "the dog"]),
+        (["no"], ["yes"]),
+    )
+    for said, wanted in cases:
+        equal = [a.strip().lower() == w.strip().lower() for a, w in zip(said, wanted)]
+        share = sum(equal) / len(equal)
+        held = [w.strip().lower() in a.lower() or a.strip().lower() in w.lower() for a, w in zip(said, wanted)]
+        mistakes = {
+            "this is how many are right: divide by the number of questions": sum(equal),
+            "this is in per cent: give a share between 0 and 1": 100 * share,
+            "capital letters and spaces at the ends shall not matter": sum(
+                a == w for a, w in zip(said, wanted)
+            ) / len(said),
+            "an answer that holds the wanted words, or a piece of them, is not equal to them": sum(held) / len(held),
+            "this is the share of *wrong* answers": 1 - share,
+            "compare place by place: the second answer belongs to the second question": sum(
+                a.strip().lower() in {w.strip().lower() for w in wanted} for a in said
+            ) / len(said),
+        }  # fmt: skip
+        expect_number(answer(list(said), list(wanted)), share, f"{said} against {wanted}", mistakes)
+    return "Chapter 6 scores with it, and says how sure the score is."
+
+
+def check_count_tokens(answer: Callable) -> str:
+    """count_tokens(slow_frames, slow_each, fast_frames, fast_each): the tokens of both eyes."""
+    for slow, many, fast, few in ((8, 72, 50, 4), (10, 288, 50, 16), (5, 144, 30, 9), (12, 288, 0, 16)):
+        mistakes = {
+            "this is the slow eye alone: the fast one adds its own": slow * many,
+            "this is the fast eye alone: the slow one adds its own": fast * few,
+            "frames times tokens for each eye, then the sum of the two": (slow + fast) * (many + few),
+            "each frame leaves that many tokens: multiply, do not add": slow + many + fast + few,
+            "the slow frames have their own number of tokens each": (slow + fast) * few,
+        }
+        case = f"{slow} frames of {many}, {fast} of {few}"
+        expect_number(answer(slow, many, fast, few), slow * many + fast * few, case, mistakes)
+    return "776 for the pocket model, 3,680 for the paper's."
