@@ -14,7 +14,7 @@ import torch
 
 from sfllava_core.budget.arithmetic import Budget, ModelShape, token_budget
 from sfllava_core.budget.hardware import GPU, stage_seconds
-from sfllava_core.methods.pathways import SlowFast
+from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.model import VideoLLM
 from sfllava_core.video.reading import read_frames
 

@@ -11,20 +11,17 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, LlavaNextConfig
+from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PretrainedConfig
 from transformers.utils import cached_file
 from transformers.utils import logging as logging_of_transformers
 
+from sfllava_core.backbones.base import EXAMPLE, ModelError, backbone_for
 from sfllava_core.defaults import absent
-from sfllava_core.methods.pathways import Grid, PathwaySpec, SlowFast
-from sfllava_core.methods.specs import parse_spec, scaled_spec
+from sfllava_core.methods.base import Grid, Method
+from sfllava_core.methods.slowfast import SlowFast
+from sfllava_core.methods.specs import parse_spec
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-EXAMPLE = "llava-hf/llava-v1.6-vicuna-7b-hf"
-
-
-class ModelError(RuntimeError):
-    """A checkpoint that is not there, is not one that this kit can use, or computes no numbers; says what to do."""
 
 
 def checked_source(source: str) -> bool:
@@ -42,7 +39,7 @@ def checked_source(source: str) -> bool:
     return False
 
 
-def load_config(source: str | Path) -> LlavaNextConfig:
+def load_config(source: str | Path) -> PretrainedConfig:
     """A checkpoint's config, of a folder or a hub id; no code of the checkpoint's own is run, whoever says yes.
 
     Raises:
@@ -52,7 +49,7 @@ def load_config(source: str | Path) -> LlavaNextConfig:
     local = checked_source(source)
     with loading(source):
         config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
-    check_supported(config, source)
+    backbone_for(config, source)
     return config
 
 
@@ -82,40 +79,19 @@ def found_file(source: str, name: str, local: bool) -> Path | None:
     return None if path is None else Path(path)
 
 
-def check_supported(config, name: str) -> None:
-    """Refuse what is not LLaVA-NeXT with a CLIP tower, with the reason."""
-    if not isinstance(config, LlavaNextConfig):
-        raise ModelError(
-            f"{name}: it is a {config.model_type!r} model; this kit needs 'llava_next', for instance {EXAMPLE}"
-        )
-    if config.vision_config.model_type != "clip_vision_model":
-        raise ModelError(
-            f"{name}: its vision tower is {config.vision_config.model_type!r}; this kit needs a CLIP tower"
-        )
-    if config.vision_feature_select_strategy != "default":
-        raise ModelError(
-            f"{name}: vision_feature_select_strategy {config.vision_feature_select_strategy!r}; "
-            "this kit needs 'default' (no CLS token)"
-        )
+def prompt_style_of(config, tokenizer) -> str:
+    """The checkpoint's prompt style: what its config records, else what its family's adapter tells."""
+    return getattr(config, "video_prompt_style", None) or backbone_for(config, "").prompt_style(config, tokenizer)
 
 
-def guess_prompt_style(config, tokenizer) -> str:
-    """The checkpoint's prompt style: what its config records, else what its vocabulary and classes tell."""
-    if recorded := getattr(config, "video_prompt_style", None):
-        return recorded
-    if "<|im_start|>" in tokenizer.get_vocab():
-        return "chatml"
-    return "mistral" if config.text_config.model_type == "mistral" else "vicuna"
-
-
-def default_pathways(config, grid: Grid) -> PathwaySpec:
-    """The checkpoint's default spec: what its config records as `video_pathways`, else the paper's, to its grid.
+def default_method(config, grid: Grid) -> Method:
+    """The checkpoint's default method: what its config records as `video_pathways`, else the paper's, to its grid.
 
     Raises:
         SpecError: what is recorded is no spec.
     """
     recorded = getattr(config, "video_pathways", None)
-    return parse_spec(recorded) if recorded else scaled_spec(SlowFast(), grid)
+    return parse_spec(recorded) if recorded else SlowFast().scaled(grid)
 
 
 def stop_ids(model, tokenizer) -> frozenset[int]:

@@ -1,6 +1,6 @@
 """Frames -> frame features: what the vision tower and the projector make of each frame, on its own.
 
-Second step of the way: frames -> **features** -> pathways -> prompt -> answer.
+Second step of the way: frames -> **features** -> method -> prompt -> answer.
 
     pixels (T, h, w, 3) -> resize to S x S -> normalise -> vision tower, hidden layer -2 without CLS -> projector
     -> features (T, H, W, D)
@@ -22,11 +22,6 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 RESIZE_MODES = ("pillow", "torch")
 
 
-def is_features(video: object) -> bool:
-    """Whether this is a floating point tensor, that is, frame features."""
-    return isinstance(video, Tensor) and video.is_floating_point()
-
-
 def checked_pixels(frames: Frames | np.ndarray | Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
     """uint8 (T, h, w, 3) pixels of what was given in place of a file."""
     pixels = frames.pixels if isinstance(frames, Frames) else frames
@@ -35,7 +30,7 @@ def checked_pixels(frames: Frames | np.ndarray | Tensor) -> UInt8[np.ndarray, "f
     if not isinstance(pixels, np.ndarray):
         raise ValueError(
             f"a video of type {type(frames).__name__}: "
-            "give a path, Frames, uint8 frames (T, h, w, 3), or features (T, H, W, D)"
+            "give Frames, or uint8 frames (T, h, w, 3); for features (T, H, W, D) use watch_features"
         )
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
         raise ValueError(
@@ -97,31 +92,6 @@ def check_resize_mode(resize: str) -> None:
     """Refuse an unknown resize mode."""
     if resize not in RESIZE_MODES:
         raise ValueError(f"resize={resize!r}: choose one of {RESIZE_MODES}")
-
-
-def frame_features(
-    model: torch.nn.Module, pixel_values: Float[Tensor, "frames 3 height width"]
-) -> Float[Tensor, "frames rows columns dim"]:
-    """Vision tower and projector of a transformers LlavaNext model, for frames that fit in memory together.
-
-    `VideoLLM.encode` calls it for a few frames at a time.
-
-    Args:
-        model: `LlavaNextForConditionalGeneration`.
-        pixel_values: normalised frames; they go to the tower's device and dtype.
-
-    Returns:
-        (T, H, W, D): H x W patches (24 x 24 for LLaVA-NeXT), D the language model's width; in the model's dtype.
-
-    Source: section 3.1 (equation 2); layer -2 without CLS, aggregation after the projector: the released code.
-    """
-    tower = model.model.vision_tower
-    with torch.inference_mode():
-        pixel_values = pixel_values.to(tower.device, tower.dtype)
-        patches = patch_features(tower, pixel_values, model.config.vision_feature_layer)
-        projected = model.model.multi_modal_projector(patches)
-    rows, columns = (side // model.config.vision_config.patch_size for side in pixel_values.shape[-2:])
-    return rearrange(projected, "t (h w) d -> t h w d", h=rows, w=columns)
 
 
 def patch_features(

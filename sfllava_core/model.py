@@ -1,7 +1,7 @@
-"""The image LLM as a video LLM: load a LLaVA-NeXT checkpoint, watch videos with it.
+"""The image LLM as a video LLM: load a checkpoint, watch videos with it.
 
-frames -> features -> pathways -> prompt -> answer: `VideoLLM.watch` goes the first three steps,
-the `WatchedVideo` that it returns (watched.py) goes the last two, as often as there are questions.
+frames -> features -> method -> prompt -> answer: `VideoLLM.watch` goes the first three steps,
+the `WatchedVideo` that it returns (answering/watched.py) goes the last two, as often as there are questions.
 """
 
 import threading
@@ -10,40 +10,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
-from transformers import LlavaNextForConditionalGeneration
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from sfllava_core.answering import rope
 from sfllava_core.answering.shared_prefix import install_attention
 from sfllava_core.answering.sharing import ContextError
 from sfllava_core.answering.watched import WatchedVideo
+from sfllava_core.backbones.base import backbone_for
 from sfllava_core.checkpoints import (
     check_complete,
     check_finite,
-    check_supported,
     checked_source,
-    default_pathways,
-    guess_prompt_style,
+    default_method,
     load_config,
     load_tokenizer,
     loading,
     pick_device,
     pick_dtype,
+    prompt_style_of,
     quantization_config,
     stop_ids,
 )
-from sfllava_core.features import (
-    CLIP_MEAN,
-    CLIP_STD,
-    check_resize_mode,
-    checked_pixels,
-    frame_features,
-    is_features,
-    preprocess,
-)
+from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, checked_pixels, preprocess
 from sfllava_core.image_statistics import checked_statistics, image_statistics
-from sfllava_core.methods.pathways import PathwaySpec
+from sfllava_core.methods.base import Method
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import checked_style
 from sfllava_core.stopwatch import Stopwatch
@@ -51,20 +42,21 @@ from sfllava_core.video.frames import Frames
 from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
 
 Progress = Callable[[str, int, int], None]
+Video = Frames | np.ndarray | Tensor  # uint8 (T, h, w, 3)
 
 
 class VideoLLM:
-    """A LLaVA-NeXT model and its tokenizer, made to watch videos.
+    """An image LLM and its tokenizer, made to watch videos.
 
-    Attributes: model, tokenizer, name, prompt_style; pathways, the default spec; grid (rows, columns) of patches a
-    frame; image_size (height, width) in pixels; dim, the language model's width; max_positions, the longest sequence;
-    lock, which whoever runs the language model holds: its RoPE follows the sequence that is being run, so one thread
-    goes after the other, through all videos of this model.
+    Attributes: model, tokenizer, name, prompt_style; backbone, what its family's adapter knows of it; method, the
+    default one; grid (rows, columns) of patches a frame; image_size (height, width) in pixels; dim, the language
+    model's width; max_positions, the longest sequence; lock, which whoever runs the language model holds: its RoPE
+    follows the sequence that is being run, so one thread goes after the other, through all videos of this model.
     """
 
     def __init__(
         self,
-        model: LlavaNextForConditionalGeneration,
+        model: nn.Module,
         tokenizer,
         *,
         name: str = "in-memory",
@@ -72,17 +64,15 @@ class VideoLLM:
         image_mean: tuple[float, ...] = CLIP_MEAN,
         image_std: tuple[float, ...] = CLIP_STD,
     ):
-        check_supported(model.config, name)
-        self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
-        self.prompt_style = prompt_style or guess_prompt_style(model.config, tokenizer)
+        self.backbone = backbone_for(model.config, name)(model.eval())
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.prompt_style = prompt_style or prompt_style_of(model.config, tokenizer)
         checked_style(self.prompt_style)
         self.image_mean, self.image_std = checked_statistics(image_mean, image_std, name)
-        vision, text = model.config.vision_config, model.config.text_config
-        self.image_size = (vision.image_size, vision.image_size)
-        self.grid = (vision.image_size // vision.patch_size,) * 2
-        self.pathways = default_pathways(model.config, self.grid)
-        self.dim = text.hidden_size
-        self.max_positions = rope.max_positions(text)
+        self.image_size, self.grid = self.backbone.image_size, self.backbone.grid
+        self.method = default_method(model.config, self.grid)
+        self.dim = model.config.text_config.hidden_size
+        self.max_positions = rope.max_positions(model.config.text_config)
         self.stop_ids = stop_ids(model, tokenizer)
         self.lock = threading.RLock()
         install_attention(self.language_model)
@@ -99,7 +89,7 @@ class VideoLLM:
         quantization: str | None = None,
         prompt_style: str | None = None,
     ) -> "VideoLLM":
-        """Load a checkpoint of transformers' LlavaNext classes (safetensors only).
+        """Load a checkpoint of one of transformers' own classes (safetensors only).
 
         Args:
             path: a local folder, or a hub id such as "llava-hf/llava-v1.6-vicuna-7b-hf". Only a hub id downloads.
@@ -123,7 +113,7 @@ class VideoLLM:
             options["device_map"] = device_map or {"": device}
         rope.use_dynamic_rope(config.text_config, rope_scaling)
         with loading(source):
-            model, found = LlavaNextForConditionalGeneration.from_pretrained(
+            model, found = backbone_for(config, source).model_class.from_pretrained(
                 source,
                 config=config,
                 dtype=pick_dtype(dtype, device),
@@ -140,8 +130,8 @@ class VideoLLM:
         return cls(model, tokenizer, name=source, prompt_style=prompt_style, image_mean=mean, image_std=std)
 
     @property
-    def language_model(self) -> torch.nn.Module:
-        return self.model.model.language_model
+    def language_model(self) -> nn.Module:
+        return self.backbone.language_model
 
     @property
     def device(self) -> torch.device:
@@ -155,13 +145,13 @@ class VideoLLM:
     def logits(self, hidden: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch vocabulary"]:
         """Hidden states to logits over the vocabulary. Raises ModelError where they are no finite numbers."""
         with torch.inference_mode():
-            logits = self.model.lm_head(hidden)
+            logits = self.backbone.head(hidden)
         check_finite(logits, self.name, "logits")
         return logits
 
     def encode(
         self,
-        frames: Frames | UInt8[np.ndarray, "frames h w 3"] | UInt8[Tensor, "frames h w 3"],
+        frames: Video,
         *,
         resize: str = "pillow",
         chunk_frames: int = 16,
@@ -180,13 +170,13 @@ class VideoLLM:
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
         pixels = checked_pixels(frames)
-        device, features = self.model.model.vision_tower.device, []
+        device, features = self.backbone.vision_device, []
         for start in range(0, len(pixels), chunk_frames):
             chunk = pixels[start : start + chunk_frames]
             pixel_values = preprocess(
                 chunk, self.image_size, resize=resize, device=device, mean=self.image_mean, std=self.image_std
             )
-            features.append(frame_features(self.model, pixel_values))
+            features.append(self.backbone.encode(pixel_values))
             check_finite(features[-1], self.name, "frame features")
             if progress is not None:
                 progress("encode", start + len(chunk), len(pixels))
@@ -194,8 +184,8 @@ class VideoLLM:
 
     def watch(
         self,
-        video: str | Path | Frames | np.ndarray | Tensor,
-        pathways: PathwaySpec | str | None = None,
+        video: str | Path,
+        method: Method | str | None = None,
         *,
         resize: str = "pillow",
         chunk_frames: int = 16,
@@ -203,54 +193,92 @@ class VideoLLM:
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         progress: Progress | None = None,
     ) -> WatchedVideo:
-        """Watch a video once, to ask it many questions.
+        """Watch a video file, or a folder of images, once, to ask it many questions.
 
         Args:
-            video: a file or a folder of images, which is sampled as `pathways` says; or frames that are sampled
-                already, `Frames` or uint8 (T, h, w, 3); or frame features of `encode`, floating (T, H, W, D).
-            pathways: how visual tokens are made of the frames, a spec or its name; None takes `self.pathways`.
+            method: which frames are sampled and what is made of them, a value or its name; None takes `self.method`.
             resize, chunk_frames: see `encode`.  decoder, timeout_s: see `read_frames`.
             progress: called as progress(stage, done, total) with stages "decode" and "encode".
 
         Raises:
-            VideoError: the file cannot be decoded.  SpecError: the spec does not fit this model's grid.
-            ContextError: the visual tokens alone do not fit the model's context.  ModelError: NaN or infinite features.
+            VideoError: the file cannot be decoded.  HostError: the machine is at fault.
+            SpecError: the method does not fit this model's grid.
+            ContextError: the visual tokens alone do not fit the model's context.
         """
-        pathways = parse_spec(pathways) if isinstance(pathways, str) else pathways or self.pathways
+        if not isinstance(video, (str, Path)):
+            raise TypeError(
+                f"watch takes a file or folder, this is a {type(video).__name__}: "
+                "use watch_frames for uint8 frames (T, h, w, 3), watch_features for features (T, H, W, D)"
+            )
+        method, stopwatch = self.checked_method(method), Stopwatch(self.device)
         check_resize_mode(resize)
-        pathways.token_count(pathways.num_frames, self.grid)  # refuse a spec that does not fit before any work
-        stopwatch = Stopwatch(self.device)
-        features, frames = (video, None) if is_features(video) else (None, video)
-        if isinstance(frames, (str, Path)):
-            report = progress or (lambda stage, done, total: None)
-            report("decode", 0, pathways.num_frames)
-            size = pathways.decoded_size(self.image_size, resize)
-            with stopwatch("decode"):
-                frames = read_frames(frames, pathways.num_frames, decoder=decoder, size=size, timeout_s=timeout_s)
-            report("decode", len(frames), len(frames))
-        if features is None:
-            pixels = checked_pixels(frames)
-            with stopwatch("encode"):
-                features = self.encode(
-                    pathways.arrange(pixels, self.image_size),
-                    resize=resize,
-                    chunk_frames=chunk_frames,
-                    progress=progress,
-                )
+        if progress is not None:
+            progress("decode", 0, method.num_frames)
+        size = method.decoded_size(self.image_size, resize)
+        with stopwatch("decode"):
+            frames = read_frames(video, method.num_frames, decoder=decoder, size=size, timeout_s=timeout_s)
+        if progress is not None:
+            progress("decode", len(frames), len(frames))
+        return self._watch_frames(frames, method, resize, chunk_frames, progress, stopwatch)
+
+    def watch_frames(
+        self,
+        frames: Video,
+        method: Method | str | None = None,
+        *,
+        resize: str = "pillow",
+        chunk_frames: int = 16,
+        progress: Progress | None = None,
+    ) -> WatchedVideo:
+        """Watch frames that are sampled already: `Frames`, or uint8 RGB (T, h, w, 3). The rest is as in `watch`."""
+        method, stopwatch = self.checked_method(method), Stopwatch(self.device)
+        return self._watch_frames(frames, method, resize, chunk_frames, progress, stopwatch)
+
+    def watch_features(
+        self, features: Float[Tensor, "views rows columns dim"], method: Method | str | None = None
+    ) -> WatchedVideo:
+        """Watch frame features that `encode` gave, (T, H, W, D). Errors are those of `watch`."""
+        return self._watch_features(features, self.checked_method(method), None, Stopwatch(self.device))
+
+    def checked_method(self, method: Method | str | None) -> Method:
+        """A method, its name, or this model's own; one that does not fit the grid is refused before any work."""
+        method = parse_spec(method) if isinstance(method, str) else method or self.method
+        method.token_count(method.num_frames, self.grid)
+        return method
+
+    def _watch_frames(
+        self,
+        frames: Video,
+        method: Method,
+        resize: str,
+        chunk_frames: int,
+        progress: Progress | None,
+        stopwatch: Stopwatch,
+    ) -> WatchedVideo:
+        views = method.arrange(checked_pixels(frames), self.image_size)
+        with stopwatch("encode"):
+            features = self.encode(views, resize=resize, chunk_frames=chunk_frames, progress=progress)
+        return self._watch_features(features, method, frames if isinstance(frames, Frames) else None, stopwatch)
+
+    def _watch_features(
+        self, features: Tensor, method: Method, frames: Frames | None, stopwatch: Stopwatch
+    ) -> WatchedVideo:
         features = self.checked_features(features)
         with stopwatch("pool"), torch.inference_mode():
-            tokens = pathways.visual_tokens(features, self.model.model.image_newline)
+            tokens = method.visual_tokens(features, self.backbone.newline)
         if len(tokens) >= self.max_positions:
             raise ContextError(
-                f"{len(tokens)} visual tokens of {pathways} leave no room in the {self.max_positions} positions "
+                f"{len(tokens)} visual tokens of {method} leave no room in the {self.max_positions} positions "
                 f"of {self.name}: take fewer frames, or pool more"
             )
-        return WatchedVideo(self, tokens, pathways, frames if isinstance(frames, Frames) else None, stopwatch)
+        return WatchedVideo(self, tokens, method, frames, stopwatch)
 
     def checked_features(
         self, features: Float[Tensor, "frames rows columns dim"]
     ) -> Float[Tensor, "frames rows columns dim"]:
         """Features with this model's grid and width, on its device and in its dtype."""
+        if not isinstance(features, Tensor) or not features.is_floating_point():
+            raise ValueError(f"features of type {type(features).__name__}: give a floating torch tensor of `encode`")
         if tuple(features.shape[1:]) != (*self.grid, self.dim) or len(features) == 0:
             expected = f"(frames, {self.grid[0]}, {self.grid[1]}, {self.dim})"
             raise ValueError(

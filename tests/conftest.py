@@ -73,10 +73,15 @@ def golden_frames() -> np.ndarray:
     return np.load(GOLDENS / "e2e" / "frames.npz")["frames"]
 
 
+@pytest.fixture(scope="session")
+def excerpts() -> Path:
+    return ROOT / "data" / "excerpts"
+
+
 @pytest.fixture(scope="module")
 def small_video(llm, golden_frames):
     """The first 8 of these frames, watched with `SMALL`."""
-    return llm.watch(golden_frames[:8], SMALL)
+    return llm.watch_frames(golden_frames[:8], SMALL)
 
 
 @pytest.fixture()

@@ -34,7 +34,7 @@ class Asker:
             yield [self.failure(question, "video", decoded.error) for question in questions]
             return
         try:
-            video = self.llm.watch(decoded.frames, self.settings.pathways, resize=self.settings.resize)
+            video = self.llm.watch_frames(decoded.frames, self.settings.pathways, resize=self.settings.resize)
         except (ContextError, *OUT_OF_MEMORY) as error:
             release_memory()
             yield [self.failure(question, "watch", error) for question in questions]

@@ -18,9 +18,11 @@ from sfllava_bench.answers.surroundings import Surroundings
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_bench.scores.matching import match
 from sfllava_bench.scores.scores import chosen_letter
+from sfllava_core.methods.base import Method
+from sfllava_core.methods.blind import Blind
 from sfllava_core.methods.image_grid import ImageGrid
-from sfllava_core.methods.pathways import Blind, Pathway, PathwaySpec, SlowFast, fast_only, slow_only, uniform
 from sfllava_core.methods.pooling import NO_POOL, Pool
+from sfllava_core.methods.slowfast import Pathway, SlowFast, fast_only, slow_only, uniform
 from sfllava_core.stopwatch import Stopwatch
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
@@ -35,7 +37,7 @@ NEW_TOKENS = 16  # PocketBench's longest answer has 6
 class Layout:
     """What a model sees of a film. other_film: a control, each question is asked about the next film instead."""
 
-    pathways: PathwaySpec
+    pathways: Method
     other_film: bool = False
 
 
@@ -81,7 +83,7 @@ class Answered:
 
 def ask_through(
     llm,
-    layouts: dict[str, Layout | PathwaySpec],
+    layouts: dict[str, Layout | Method],
     questions: list[Question],
     videos: VideoFolder,
     *,
@@ -165,7 +167,7 @@ def records_through(
 
 
 def read_for(
-    llm, specs: list[PathwaySpec], settings: RunSettings, here: Surroundings, timeout_s: float | None, name: str
+    llm, specs: list[Method], settings: RunSettings, here: Surroundings, timeout_s: float | None, name: str
 ) -> Frames:
     """The frames that any of the specs samples of a film, at the size that loses nothing for all of them."""
     sizes = {spec.decoded_size(llm.image_size, settings.resize) for spec in specs}
@@ -191,15 +193,15 @@ class SharedFilm:
         self.llm, self.frames, self.asks, self.prompt_style = llm, frames, asks, llm.prompt_style
         self.features, self.stopwatch = None, Stopwatch(llm.device)
 
-    def watch(self, frames: Frames, pathways: PathwaySpec, *, resize: str = "pillow"):
+    def watch(self, frames: Frames, pathways: Method, *, resize: str = "pillow"):
         """`VideoLLM.watch` of frames that are among the shared ones."""
         views = pathways.arrange(frames.pixels, self.llm.image_size)
         if views is not frames.pixels:  # a picture made of several frames: nothing of it can be shared
-            return self.llm.watch(self.llm.encode(views, resize=resize), pathways)
+            return self.llm.watch_features(self.llm.encode(views, resize=resize), pathways)
         if self.features is None:
             with self.stopwatch("encode"):
                 self.features = self.llm.encode(self.frames, resize=resize)
         place = {index: number for number, index in enumerate(self.frames.indices)}
-        video = self.llm.watch(self.features[[place[index] for index in frames.indices]], pathways)
+        video = self.llm.watch_features(self.features[[place[index] for index in frames.indices]], pathways)
         video.stopwatch.seconds["encode"] += self.stopwatch.seconds["encode"] / self.asks
         return video

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from sfllava_bench.questions.records import Question, questions_fingerprint
-from sfllava_core.methods.pathways import PathwaySpec, SlowFast
+from sfllava_core.methods.base import Method
+from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.prompts import ALL_PARTS, PromptParts
 
 SAMPLED = 64  # values of each weight that go into the fingerprint, from its beginning and its end
@@ -27,7 +28,7 @@ class RunSettings:
     resize, decoder: as in `VideoLLM.watch`.
     """
 
-    pathways: PathwaySpec = SlowFast()
+    pathways: Method = SlowFast()
     parts: PromptParts = ALL_PARTS
     by: str = "generation"
     share: str = "video"

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfllava_bench.reports.published import PAPER, published_values, table_rows
-from sfllava_core.methods.pathways import Grid, PathwaySpec
+from sfllava_core.methods.base import Grid, Method
 from sfllava_core.prompts import PromptParts
-from sfllava_core.methods.specs import parse_spec, scaled_spec
+from sfllava_core.methods.specs import parse_spec
 
 PROFILES = ("toy", "demo", "full")
 
@@ -29,7 +29,7 @@ class PaperRun:
     size: str
     row: str
     checkpoint: str
-    pathways: PathwaySpec
+    pathways: Method
     parts: PromptParts
     published: dict[str, float]
     note: str = ""
@@ -41,7 +41,7 @@ class PaperRun:
 
     def scaled(self, grid: Grid) -> "PaperRun":
         """The same run for a model of another grid: each pool keeps its proportion to the picture."""
-        return replace(self, pathways=scaled_spec(self.pathways, grid))
+        return replace(self, pathways=self.pathways.scaled(grid))
 
 
 def load_runs(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[PaperRun]:

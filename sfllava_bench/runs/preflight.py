@@ -20,7 +20,7 @@ from sfllava_core.budget.arithmetic import ModelShape, readable, token_budget
 from sfllava_core.checkpoints import load_config
 from sfllava_core.video.integrity import VideoError
 from sfllava_core.budget.hardware import memory_bytes
-from sfllava_core.methods.pathways import PathwaySpec
+from sfllava_core.methods.base import Method
 from sfllava_bench.terminal import one_line
 
 SHOWN = 20
@@ -164,7 +164,7 @@ def check_judge(judge: Judge | None) -> tuple[list[str], list[str]]:
 
 
 def check_memory(
-    model: str | Path, pathways: PathwaySpec, *, bytes_per_value: int = 2, free_bytes: int | None = None
+    model: str | Path, pathways: Method, *, bytes_per_value: int = 2, free_bytes: int | None = None
 ) -> tuple[list[str], list[str]]:
     """Do the model and a video's prefix fit the GPU? By the budget's arithmetic, from the checkpoint's config alone.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from sfllava_core.answering.choices import parse_choice
 from sfllava_core.answering.decoding import greedy
 from sfllava_core.answering.sharing import EncodedPrompt, PrefixSharing, encode_prompt
-from sfllava_core.methods.pathways import PathwaySpec
+from sfllava_core.methods.base import Method
 from sfllava_core.prompts import (
     ALL_PARTS,
     PromptError,
@@ -69,7 +69,7 @@ class WatchedVideo:
         self,
         llm: "sfllava_core.model.VideoLLM",
         tokens: Float[Tensor, "tokens dim"],
-        spec: PathwaySpec,
+        spec: Method,
         frames: Frames | None,
         stopwatch: Stopwatch,
     ):

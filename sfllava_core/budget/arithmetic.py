@@ -6,7 +6,7 @@ A multiply and an add count as two operations. The language model's prefill is p
 
 from dataclasses import dataclass, fields
 
-from sfllava_core.methods.pathways import PathwaySpec
+from sfllava_core.methods.base import Method
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Budget:
 
 
 def token_budget(
-    spec: PathwaySpec,
+    spec: Method,
     model: ModelShape,
     *,
     num_frames: int | None = None,

@@ -1,9 +1,10 @@
-"""The image grid of IG-VLM as a spec: frames laid out as one big picture, read with LLaVA-NeXT's AnyRes layout.
+"""The image grid of IG-VLM as a method: frames laid out as one big picture, read with LLaVA-NeXT's AnyRes layout.
 
 A comparison of the paper (tables 1 to 3). The picture of rows x columns frames is encoded as a small whole view and
 as tiles; the tiles' patches are put back in the picture's reading order, each row ended by the `image_newline` vector.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +14,13 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from sfllava_core.features import resize_frames
-from sfllava_core.methods.pathways import Grid, PathwaySpec
-from sfllava_core.methods.pooling import SpecError, whole
+from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
 
 MOST_SIDE = 32  # frames or tiles a side: the picture of 32 x 32 tiles takes 350 MB already
 
 
 @dataclass(frozen=True)
-class ImageGrid(PathwaySpec):
+class ImageGrid(Method):
     """rows x columns sampled frames as one picture, cut into tile_rows x tile_columns tiles, after one whole view.
 
     The defaults are IG-VLM's six frames (3 x 2) on LLaVA-NeXT's 2 x 2 tiles. As everywhere in this kit the picture is
@@ -34,7 +34,7 @@ class ImageGrid(PathwaySpec):
 
     def __post_init__(self) -> None:
         for name, number in vars(self).items():
-            object.__setattr__(self, name, whole(f"ImageGrid {name}", number, MOST_SIDE))
+            object.__setattr__(self, name, positive_int(f"ImageGrid {name}", number, MOST_SIDE))
 
     @property
     def num_frames(self) -> int:
@@ -97,3 +97,9 @@ class ImageGrid(PathwaySpec):
 
     def __str__(self) -> str:
         return f"grid{self.rows}x{self.columns}_tiles{self.tile_rows}x{self.tile_columns}"
+
+    @classmethod
+    def parse(cls, text: str, num_frames: int = 50) -> "ImageGrid | None":
+        """Read "grid3x2_tiles2x2"."""
+        match = re.fullmatch(r"grid(\d+)x(\d+)_tiles(\d+)x(\d+)", text)
+        return cls(*map(int, match.groups())) if match else None

@@ -8,7 +8,7 @@ The released code's modes and their values here:
     fast_4x4 and the like   Pool.to(4, 4)             temporal_global_pool   Pool("time")
 """
 
-import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
@@ -18,26 +18,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sfllava_core.methods.base import SpecError, positive_int
+
 Shape = tuple[int, int, int]
 MOST_FRAMES = 10_000  # sampled of one video: a token of each is more than any context holds
 MOST_PATCHES = 1_000  # a side of a grid
-
-
-class SpecError(ValueError):
-    """A pathway spec that cannot be: says which number, and why."""
-
-
-def whole(name: str, value: object, most: int | None = None) -> int:
-    """The value as a plain int, if it is a whole number of at least 1, and of `most` at most.
-
-    Raises:
-        SpecError: it is not.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-        raise SpecError(f"{name}={value!r}: give a whole number of at least 1")
-    if most is not None and operator.index(value) > most:
-        raise SpecError(f"{name}={value!r}: give a whole number of at most {most}")
-    return operator.index(value)
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class Pool:
                 f"it takes {' or '.join(map(str, lengths[self.kind]))} numbers"
             )
         limits = (MOST_FRAMES, MOST_PATCHES, MOST_PATCHES)[-len(self.size) :]
-        sides = [whole(f"a side of pool {self.kind}", side, most) for side, most in zip(self.size, limits)]
+        sides = [positive_int(f"a side of pool {self.kind}", side, most) for side, most in zip(self.size, limits)]
         object.__setattr__(self, "size", tuple(sides))
 
     @classmethod
@@ -75,6 +60,19 @@ class Pool:
     def to(cls, rows: int, columns: int, frames: int | None = None) -> "Pool":
         """Adaptive average to rows x columns tokens a frame; with `frames`, to that many frames too."""
         return cls("to", (rows, columns) if frames is None else (frames, rows, columns))
+
+    @classmethod
+    def parse(cls, text: str) -> "Pool":
+        """The pool that `str(pool)` names: "max1x2", "to4x4", "none".
+
+        Raises:
+            SpecError: no kind of pool, or a size that is none.
+        """
+        kind, size = re.fullmatch(r"([a-z]*)(.*)", text, re.DOTALL).groups()
+        try:
+            return cls(kind, tuple(int(side) for side in size.split("x")) if size else ())
+        except ValueError as error:
+            raise error if isinstance(error, SpecError) else SpecError(f"{size!r} is not a size such as 4x4") from None
 
     @property
     def per_frame(self) -> bool:
@@ -89,7 +87,7 @@ class Pool:
         """
         frames, rows, columns = shape
         for name, side, most in zip(("frames", "rows", "columns"), shape, (MOST_FRAMES, MOST_PATCHES, MOST_PATCHES)):
-            whole(name, side, most)
+            positive_int(name, side, most)
         if self.kind in ("max", "avg"):
             if rows % self.size[0] or columns % self.size[1]:
                 raise SpecError(

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from sfllava_bench.scores.stats import clustered_interval, paired_comparison
-from sfllava_core.methods.pathways import SlowFast
 from sfllava_core.methods.pooling import Pool
+from sfllava_core.methods.slowfast import SlowFast
 from sfllava_course.exercises.judging import Wrong
 
 

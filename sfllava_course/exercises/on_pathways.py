@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from einops import rearrange, reduce
 
-from sfllava_core.methods.pathways import slow_frame_indices
 from sfllava_core.methods.pooling import Pool
+from sfllava_core.methods.slowfast import slow_frame_indices
 from sfllava_course.exercises.judging import expect_indices, expect_tensor, random_features
 
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, token_budget
 from sfllava_core.defaults import ROOT
-from sfllava_core.methods.pathways import Pathway, SlowFast
 from sfllava_core.methods.pooling import Pool
+from sfllava_core.methods.slowfast import Pathway, SlowFast
 from sfllava_course.figures.pooling import POOLS
 from sfllava_course.figures.style import COLOURS, HATCHES
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sfllava_core.features import resize_frames
-from sfllava_core.methods.pathways import Pathway, SlowFast
 from sfllava_core.methods.pooling import NO_POOL, Pool
+from sfllava_core.methods.slowfast import Pathway, SlowFast
 from sfllava_core.video.frames import Frames
 from sfllava_course.figures.style import COLOURS, HATCHES
 

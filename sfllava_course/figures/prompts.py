@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, token_budget
-from sfllava_core.methods.pathways import Pathway, SlowFast
+from sfllava_core.methods.slowfast import Pathway, SlowFast
 from sfllava_core.prompts import DESCRIBE, INPUT_DATA, ONLY_BEST, SELECT
 from sfllava_course.figures.style import COLOURS, HATCHES
 

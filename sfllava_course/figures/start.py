@@ -6,8 +6,9 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Patch, Rectangle
 
-from sfllava_core.methods.pathways import Grid, SlowFast
+from sfllava_core.methods.base import Grid
 from sfllava_core.methods.pooling import NO_POOL
+from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.video.frames import Frames
 from sfllava_course.figures.pooling import as_picture, mosaic, patch_colours
 from sfllava_course.figures.style import COLOURS, HATCHES

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sfllava_core.methods.pathways import SlowFast
+from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.video.frames import Frames
 
 COLOURS = {"slow": "#0072B2", "fast": "#E69F00", "text": "#8C8C8C"}

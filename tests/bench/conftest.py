@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-DATA = Path(__file__).parents[2] / "data"
-
 
 @pytest.fixture(scope="package", autouse=True)
 def one_thread():
@@ -16,11 +14,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def excerpts() -> Path:
-    return DATA / "excerpts"
 
 
 @pytest.fixture(scope="session")

@@ -78,13 +78,13 @@ def test_the_layouts_are_those_of_the_pocket_models_own_evaluation(pocket):
     pixels = read_frames(FILMS.find("pocket_0003"), [50, 150, 48, 22, 11, 5, 4], size=(96, 96), timeout_s=None)
     for name, theirs in SAME_AS_POCKETS.items():
         spec = LAYOUTS[name].pathways
-        tokens = pocket.watch(pixels.sampled(spec.num_frames), spec).tokens
+        tokens = pocket.watch_frames(pixels.sampled(spec.num_frames), spec).tokens
         assert torch.allclose(tokens, film.visual_tokens(POCKET_LAYOUTS[theirs]), atol=2e-4), name
 
 
 def test_the_pocket_checkpoint_records_its_default_spec(pocket):
     """config.json's `video_pathways`; pocket/model.py writes it."""
-    assert pocket.pathways == LAYOUTS[SLOWFAST].pathways
+    assert pocket.method == LAYOUTS[SLOWFAST].pathways
 
 
 def test_equal_tokens_are_nearly_equal():

@@ -7,7 +7,7 @@ import pytest
 from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.pocketbench import pocketbench_plans
 from sfllava_bench.reports.published import PublishedError, load_paper, published_values
-from sfllava_bench.runs.catalogue import RunError, find_run, load_runs, scaled_spec
+from sfllava_bench.runs.catalogue import RunError, find_run, load_runs
 from sfllava_bench.runs.entry import plans_for
 from sfllava_bench.runs.plans import PlanError, make_plan, toy_questions
 from sfllava_core import ImageGrid, SlowFast, parse_spec
@@ -103,9 +103,9 @@ def test_runs_are_found_by_name(runs):
     ],
 )
 def test_a_smaller_grid_keeps_the_papers_proportions(spec, scaled):
-    assert str(scaled_spec(parse_spec(spec), (12, 12))) == scaled
-    assert scaled_spec(parse_spec(spec), (24, 24)) == parse_spec(spec)
-    assert scaled_spec(ImageGrid(), (12, 12)) == ImageGrid()
+    assert str(parse_spec(spec).scaled((12, 12))) == scaled
+    assert parse_spec(spec).scaled((24, 24)) == parse_spec(spec)
+    assert ImageGrid().scaled((12, 12)) == ImageGrid()
 
 
 def test_plans_say_what_they_lack(tmp_path):

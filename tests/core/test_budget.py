@@ -58,7 +58,7 @@ def test_vision_flops_are_what_a_run_counts(llm, golden_frames):
 
 def test_cache_bytes_are_what_a_run_keeps(llm, golden_frames):
     shape = ModelShape.from_config(llm.model.config)
-    video = llm.watch(golden_frames[:5])
+    video = llm.watch_frames(golden_frames[:5])
     video.ask("what is it?", max_new_tokens=1)
     assert video.prefix_bytes == shape.kv_bytes(video.sharing.prefix.length, bytes_per_value=4)
 

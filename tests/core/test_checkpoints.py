@@ -12,7 +12,7 @@ from conftest import ROOT, TINY
 from safetensors.torch import load_file, save_file
 
 from sfllava_core import ModelError, VideoLLM
-from sfllava_core.checkpoints import checked_source, guess_prompt_style, pick_device, pick_dtype
+from sfllava_core.checkpoints import checked_source, pick_device, pick_dtype, prompt_style_of
 
 
 @pytest.fixture()
@@ -102,8 +102,8 @@ def test_the_prompt_style_is_guessed_from_vocabulary_and_class(llm):
         def get_vocab(self):
             return {"<|im_start|>": 7}
 
-    assert guess_prompt_style(llm.model.config, Vocabulary()) == "chatml"
-    assert guess_prompt_style(llm.model.config, llm.tokenizer) == "vicuna"
+    assert prompt_style_of(llm.model.config, Vocabulary()) == "chatml"
+    assert prompt_style_of(llm.model.config, llm.tokenizer) == "vicuna"
 
 
 EVERY_ENTRY = """
@@ -251,14 +251,14 @@ def test_dtype_auto_is_half_on_gpus_and_float32_on_the_cpu():
 
 def test_bfloat16_runs_on_the_cpu(golden_frames):
     half = VideoLLM.from_pretrained(TINY, device="cpu", dtype="bfloat16")
-    video = half.watch(golden_frames[:3])
+    video = half.watch_frames(golden_frames[:3])
     assert video.tokens.dtype == torch.bfloat16
     assert isinstance(video.ask(["what?", "who is it then?"], max_new_tokens=3), list)
 
 
 def test_device_map_loads_and_answers_the_same(llm, golden_frames):
     mapped = VideoLLM.from_pretrained(TINY, device_map={"": "cpu"}, dtype="float32")
-    answers = [model.watch(golden_frames[:3]).ask("what is it?", max_new_tokens=6) for model in (llm, mapped)]
+    answers = [model.watch_frames(golden_frames[:3]).ask("what is it?", max_new_tokens=6) for model in (llm, mapped)]
     assert answers[0] == answers[1]
 
 

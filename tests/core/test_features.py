@@ -7,7 +7,7 @@ from conftest import DOG, GRAND_PRIX
 from einops import rearrange
 from PIL import Image
 
-from sfllava_core import frame_features, preprocess, read_frames, resize_frames
+from sfllava_core import preprocess, read_frames, resize_frames
 from sfllava_core.features import CLIP_MEAN, CLIP_STD, normalize
 
 
@@ -52,7 +52,7 @@ def test_features_equal_transformers_hidden_states(llm, golden_frames):
     with torch.inference_mode():
         hidden = model.vision_tower(pixel_values, output_hidden_states=True).hidden_states[-2][:, 1:]
         expected = rearrange(model.multi_modal_projector(hidden), "t (h w) d -> t h w d", h=24)
-    torch.testing.assert_close(frame_features(llm.model, pixel_values), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(llm.backbone.encode(pixel_values), expected, atol=1e-6, rtol=0)
 
 
 def test_layers_after_the_selected_one_are_not_computed(llm, golden_frames):

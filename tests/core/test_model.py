@@ -27,7 +27,7 @@ QUESTIONS = [f"what is {'the very ' * (n % 5)}number {n} doing{' in the picture'
 @pytest.mark.parametrize("share_prefix", [True, False])
 @pytest.mark.parametrize("case", E2E, ids=lambda case: case["name"])
 def test_end_to_end_equals_the_released_code(llm, golden_frames, case, share_prefix):
-    video = llm.watch(golden_frames[: case["n_frames"]], parse_spec(case["temporal_aggregation"]))
+    video = llm.watch_frames(golden_frames[: case["n_frames"]], parse_spec(case["temporal_aggregation"]))
     assert video.tokens.shape == (case["n_video_tokens"], 64)
     logits = video.next_token_logits([case["prompt"]], share_prefix=share_prefix)[0, :2000]
     np.testing.assert_allclose(logits, ARRAYS[f"{case['name']}__prefill_logits"], atol=1e-4)
@@ -40,7 +40,7 @@ def test_end_to_end_equals_the_released_code(llm, golden_frames, case, share_pre
 def test_every_steps_logits_equal_the_released_code(llm, golden_frames):
     """All 16 steps of the first golden run: each step's logits, from the answer so far put into the prompt's end."""
     case = E2E[0]
-    video = llm.watch(golden_frames, parse_spec(case["temporal_aggregation"]))
+    video = llm.watch_frames(golden_frames, parse_spec(case["temporal_aggregation"]))
     decoders = video.sharing.decoders([encode(video, case["prompt"])], 16, True)
     _, decoder = next(decoders)
     hidden = decoder.start()
@@ -111,18 +111,18 @@ def test_decoding_stops_at_the_end_token(llm, small_video):
 def test_order_and_over_long_videos_change_nothing(llm, golden_frames, small_video):
     """transformers keeps the raised RoPE base after a long input; answers here must not depend on what came before."""
     before = small_video.ask(QUESTIONS[:4], max_new_tokens=8)
-    long_video = llm.watch(golden_frames, LONG)
+    long_video = llm.watch_frames(golden_frames, LONG)
     long_before = long_video.ask(QUESTIONS[:2], max_new_tokens=4)
     assert small_video.ask(QUESTIONS[:4], max_new_tokens=8) == before
     assert small_video.ask(QUESTIONS[3::-1], max_new_tokens=8) == before[::-1]
     assert long_video.ask(QUESTIONS[1::-1], max_new_tokens=4) == long_before[::-1]
     fresh = VideoLLM.from_pretrained(TINY, device="cpu")
-    assert fresh.watch(golden_frames, LONG).ask(QUESTIONS[1], max_new_tokens=4) == long_before[1]
+    assert fresh.watch_frames(golden_frames, LONG).ask(QUESTIONS[1], max_new_tokens=4) == long_before[1]
 
 
 def test_past_its_own_positions_the_answer_equals_transformers(llm, golden_frames):
     """The plain way is taken by itself, and dynamic RoPE acts as in transformers on a fresh model."""
-    long_video = llm.watch(golden_frames, LONG)
+    long_video = llm.watch_frames(golden_frames, LONG)
     prompt = open_ended_prompt(QUESTIONS[0])
     ours = long_video.generate([prompt], max_new_tokens=6)[0].token_ids
     assert long_video.prefix_bytes == 0, "nothing may be shared there"
@@ -134,13 +134,14 @@ def test_past_its_own_positions_the_answer_equals_transformers(llm, golden_frame
     assert ours == out[0].tolist()
     without = VideoLLM.from_pretrained(TINY, device="cpu", rope_scaling=1.0)
     with pytest.raises(ContextError, match="leave no room in the 4096 positions"):
-        without.watch(golden_frames, LONG)
+        without.watch_frames(golden_frames, LONG)
 
 
 def test_rope_scaling_changes_nothing_within_the_models_positions(golden_frames, small_video):
     without = VideoLLM.from_pretrained(TINY, device="cpu", rope_scaling=1.0)
     logits = [
-        v.next_token_logits([open_ended_prompt("why?")]) for v in (small_video, without.watch(golden_frames[:8], SMALL))
+        v.next_token_logits([open_ended_prompt("why?")])
+        for v in (small_video, without.watch_frames(golden_frames[:8], SMALL))
     ]
     torch.testing.assert_close(*logits, atol=0, rtol=0)
 
@@ -173,7 +174,7 @@ def test_prefix_memory_does_not_grow_with_the_questions(llm, small_video, monkey
 
 def test_the_prefix_is_prefilled_once(llm, golden_frames):
     calls = []
-    video = llm.watch(golden_frames[:8], SMALL)
+    video = llm.watch_frames(golden_frames[:8], SMALL)
     hook = llm.language_model.register_forward_pre_hook(
         lambda module, args, kwargs: calls.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
     )
@@ -201,7 +202,7 @@ def test_more_questions_than_a_batch(small_video):
 def test_a_prompt_that_is_no_longer_than_what_is_shared_is_answered_too(llm, golden_frames):
     """A pair (x, "y") prefills x. Of (x, "") nothing is left behind it, and yet a token must be run for its logits."""
     shared = "USER: <image>\nWhat is it?"
-    video = llm.watch(golden_frames[:8], SMALL)
+    video = llm.watch_frames(golden_frames[:8], SMALL)
     for pair in ((shared, " A dog?"), (shared, "")):
         (one,), (plain,) = (video.next_token_logits([pair], share_prefix=share) for share in (True, False))
         torch.testing.assert_close(one, plain, atol=1e-4, rtol=0)

@@ -46,7 +46,7 @@ def test_it_loads_watches_and_answers_the_same_both_ways(family, golden_frames):
     llm = VideoLLM.from_pretrained(folder, device="cpu")
     assert llm.prompt_style == {"mistral": "mistral", "34b": "chatml", "tied": "vicuna"}[name]
     assert llm.grid == (12, 12) and llm.image_size == (96, 96)
-    video = llm.watch(golden_frames)
+    video = llm.watch_frames(golden_frames)
     assert video.tokens.shape == (10 * 72 + 50 * 4, 32), "the paper's pathways, scaled to the grid"
     questions = ["why?", "what is it that the man holds?", "who is there?"]
     assert video.ask(questions, max_new_tokens=10) == video.ask(questions, max_new_tokens=10, share_prefix=False)
@@ -60,7 +60,7 @@ def test_a_sliding_window_is_not_shared_across(tmp_path, golden_frames):
     windowed = MistralConfig(**SMALL_TEXT, num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=256)
     config = LlavaNextConfig(vision_config=VISION, text_config=windowed, image_token_index=2000)
     model = LlavaNextForConditionalGeneration(config)
-    video = VideoLLM(model, AutoTokenizer.from_pretrained(TINY)).watch(golden_frames)
+    video = VideoLLM(model, AutoTokenizer.from_pretrained(TINY)).watch_frames(golden_frames)
     logits = [video.next_token_logits(["a <image> b"], share_prefix=share) for share in (True, False)]
     torch.testing.assert_close(*logits, atol=0, rtol=0)
     assert video.prefix_bytes == 0

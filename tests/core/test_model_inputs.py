@@ -15,6 +15,7 @@ from sfllava_core import (
     SlowFast,
     SpecError,
     VideoError,
+    VideoLLM,
     uniform,
 )
 
@@ -25,8 +26,15 @@ def test_watch_takes_files_frames_pixels_and_features(llm):
     assert isinstance(frames, Frames) and frames.pixels.shape == (8, 336, 336, 3)
     features = llm.encode(frames)
     assert features.shape == (8, *llm.grid, llm.dim)
-    for given in (frames, frames.pixels, torch.from_numpy(frames.pixels), features):
-        torch.testing.assert_close(llm.watch(given, SMALL).tokens, from_file.tokens, atol=1e-5, rtol=0)
+    watched = [llm.watch_frames(given, SMALL) for given in (frames, frames.pixels, torch.from_numpy(frames.pixels))]
+    for video in (*watched, llm.watch_features(features, SMALL)):
+        torch.testing.assert_close(video.tokens, from_file.tokens, atol=1e-5, rtol=0)
+    assert watched[0].frames is frames and watched[1].frames is None
+
+
+def test_watch_says_what_takes_frames_and_features(llm, golden_frames):
+    with pytest.raises(TypeError, match=r"a file or folder, this is a ndarray: use watch_frames.*watch_features"):
+        VideoLLM.watch.__wrapped__(llm, golden_frames)  # without the tests' own check of types
 
 
 def test_resizing_on_the_device_is_close(llm):
@@ -41,8 +49,8 @@ def test_image_grid_and_uniform_frames_are_watched_too(llm):
 
 
 def test_specs_may_be_given_by_name_and_numbers_by_numpy(llm, golden_frames):
-    by_name = llm.watch(golden_frames[:8], "frames8_slow2-max2x2_fastall-to2x2")
-    torch.testing.assert_close(by_name.tokens, llm.watch(golden_frames[:8], SMALL).tokens)
+    by_name = llm.watch_frames(golden_frames[:8], "frames8_slow2-max2x2_fastall-to2x2")
+    torch.testing.assert_close(by_name.tokens, llm.watch_frames(golden_frames[:8], SMALL).tokens)
     assert llm.watch(GRAND_PRIX, SlowFast(np.int64(5))).tokens.shape == (10 * 288 + 5 * 16, 64)
 
 
@@ -76,7 +84,7 @@ def test_a_sequence_over_the_maximum_is_refused_with_the_numbers(llm, golden_fra
     with pytest.raises(ContextError, match=r"320 visual \+ \d+ text \+ 8000 new tokens = \d+, but .* takes 8192"):
         small_video.ask("why?", max_new_tokens=8000)
     with pytest.raises(ContextError, match="8960 visual tokens"):
-        llm.watch(golden_frames, SlowFast(slow=Pathway(10), fast=Pathway(None, Pool.to(8, 8))))
+        llm.watch_frames(golden_frames, SlowFast(slow=Pathway(10), fast=Pathway(None, Pool.to(8, 8))))
     with pytest.raises(ContextError, match="shorten the question"):
         small_video.choose("why " * 9000, ["a", "b"])
 
@@ -85,9 +93,9 @@ def test_a_sequence_over_the_maximum_is_refused_with_the_numbers(llm, golden_fra
     ("act", "error", "message"),
     [
         (lambda llm, v: llm.watch("no_such.mp4"), VideoError, "no such file"),
-        (lambda llm, v: llm.watch(torch.zeros(4, 12, 12, 64)), ValueError, r"makes \(frames, 24, 24, 64\)"),
-        (lambda llm, v: llm.watch(np.zeros((4, 10, 10, 3))), ValueError, "give uint8 RGB"),
-        (lambda llm, v: llm.watch(np.zeros((4, 10, 10), dtype=np.uint8)), ValueError, "give uint8 RGB"),
+        (lambda llm, v: llm.watch_features(torch.zeros(4, 12, 12, 64)), ValueError, r"makes \(frames, 24, 24, 64\)"),
+        (lambda llm, v: llm.watch_frames(np.zeros((4, 10, 10, 3))), ValueError, "give uint8 RGB"),
+        (lambda llm, v: llm.watch_frames(np.zeros((4, 10, 10), dtype=np.uint8)), ValueError, "give uint8 RGB"),
         (
             lambda llm, v: llm.watch(GRAND_PRIX, SlowFast(fast=Pathway(None, Pool.to(25, 25)))),
             SpecError,
@@ -101,8 +109,8 @@ def test_a_sequence_over_the_maximum_is_refused_with_the_numbers(llm, golden_fra
         (lambda llm, v: v.generate(["no place for the video"]), PromptError, "exactly 1"),
         (lambda llm, v: v.generate(["two <image> <image>"]), PromptError, "exactly 1"),
         (lambda llm, v: v.generate(["nothing after <image>"]), PromptError, "nothing follows"),
-        (lambda llm, v: llm.watch(torch.zeros(0, 24, 24, 64)), ValueError, "at least 1 frame"),
-        (lambda llm, v: llm.watch(np.zeros((4, 24, 24, 64))), ValueError, "floating torch tensor"),
+        (lambda llm, v: llm.watch_features(torch.zeros(0, 24, 24, 64)), ValueError, "at least 1 frame"),
+        (lambda llm, v: llm.watch_frames(np.zeros((4, 24, 24, 64))), ValueError, "floating torch tensor"),
         (lambda llm, v: llm.watch(GRAND_PRIX, "nonsense"), SpecError, "not understood"),
         (lambda llm, v: llm.watch(GRAND_PRIX, resize="bogus"), ValueError, "choose one of"),
         (lambda llm, v: llm.watch(GRAND_PRIX, chunk_frames=0), ValueError, "at least 1 frame"),

@@ -23,7 +23,7 @@ def damaged(folder, part: str) -> VideoLLM:
 @pytest.mark.parametrize("part", ["patch_embedding.weight", "multi_modal_projector.linear_1.weight"])
 def test_damaged_weights_before_the_language_model_stop_at_the_features(tmp_path, golden_frames, part):
     llm = damaged(tmp_path, part)
-    for act in (llm.encode, lambda frames: llm.watch(frames, SMALL)):
+    for act in (llm.encode, lambda frames: llm.watch_frames(frames, SMALL)):
         with pytest.raises(ModelError, match=r"its frame features hold NaN or infinity; its weights may be damaged"):
             act(golden_frames[:8])
 
@@ -31,7 +31,7 @@ def test_damaged_weights_before_the_language_model_stop_at_the_features(tmp_path
 @pytest.mark.parametrize("part", ["lm_head.weight", "layers.1.mlp.gate_proj.weight", "layers.0.mlp.up_proj.weight"])
 def test_damaged_weights_of_the_language_model_stop_at_the_first_logits(tmp_path, golden_frames, part):
     llm = damaged(tmp_path, part)
-    video = llm.watch(golden_frames[:8], SMALL)
+    video = llm.watch_frames(golden_frames[:8], SMALL)
     for act in (
         lambda: video.ask("why?", max_new_tokens=1),
         lambda: video.ask("why?", max_new_tokens=1, share_prefix=False),
@@ -63,12 +63,12 @@ def test_features_that_are_given_are_looked_at(llm, bad):
     features = torch.zeros(8, 24, 24, 64)
     features[3, 5, 7, 11] = bad
     with pytest.raises(ModelError, match="its frame features hold NaN or infinity"):
-        llm.watch(features, SMALL)
+        llm.watch_features(features, SMALL)
 
 
 def test_what_overflows_in_float16_says_so():
     """Finite in float32, infinite in the model's dtype."""
     half, features = VideoLLM.from_pretrained(TINY, device="cpu", dtype="float16"), torch.full((8, 24, 24, 64), 7e4)
     with pytest.raises(ModelError, match="float16 ends at 65504: give dtype='bfloat16' or 'float32'"):
-        half.watch(features, SMALL)
-    assert len(VideoLLM.from_pretrained(TINY, device="cpu").watch(features, SMALL).tokens) == 320
+        half.watch_features(features, SMALL)
+    assert len(VideoLLM.from_pretrained(TINY, device="cpu").watch_features(features, SMALL).tokens) == 320

@@ -37,7 +37,7 @@ def together(*works: Callable) -> list:
 
 def test_open_and_choice_questions_of_two_threads_keep_their_own_prefix(llm, golden_frames, monkeypatch):
     """Both have made their prefix when each goes on to take it: the later one's was taken by both."""
-    alone = [llm.watch(golden_frames[:8], SMALL).next_token_logits([prompt]) for prompt in (OPEN, CHOICE)]
+    alone = [llm.watch_frames(golden_frames[:8], SMALL).next_token_logits([prompt]) for prompt in (OPEN, CHOICE)]
     made, real = threading.Barrier(2), sharing.common_length
 
     def meet(first, second):
@@ -47,7 +47,7 @@ def test_open_and_choice_questions_of_two_threads_keep_their_own_prefix(llm, gol
             pass
         return real(first, second)
 
-    video = llm.watch(golden_frames[:8], SMALL)
+    video = llm.watch_frames(golden_frames[:8], SMALL)
     monkeypatch.setattr(sharing, "common_length", meet)
     found = together(lambda: video.next_token_logits([OPEN]), lambda: video.next_token_logits([CHOICE]))
     for one, expected in zip(found, alone):
@@ -56,7 +56,7 @@ def test_open_and_choice_questions_of_two_threads_keep_their_own_prefix(llm, gol
 
 def test_a_longer_prompt_of_another_video_does_not_change_a_long_ones_rope(llm, golden_frames, monkeypatch):
     """The longer one raises the base; the shorter one, past the model's positions too, then ran with it."""
-    videos = {"past": llm.watch(golden_frames, PAST), "far past": llm.watch(golden_frames, FAR_PAST)}
+    videos = {"past": llm.watch_frames(golden_frames, PAST), "far past": llm.watch_frames(golden_frames, FAR_PAST)}
     alone = [video.next_token_logits([OPEN]) for video in videos.values()]
     entered, ready, raised, ran = (threading.Event() for _ in range(4))
     real = PlainDecoder.start
@@ -88,7 +88,7 @@ def test_a_longer_prompt_of_another_video_does_not_change_a_long_ones_rope(llm, 
 
 def test_looking_at_attention_does_not_disturb_who_asks_meanwhile(llm, golden_frames, monkeypatch):
     """The recording attention is in the model while it looks; whoever asked then ran through it."""
-    video = llm.watch(golden_frames[:8], SMALL)
+    video = llm.watch_frames(golden_frames[:8], SMALL)
     looked, asked = attention.look(video, OPEN, [5]).logits, video.next_token_logits([CHOICE])
     looking, done, real = threading.Event(), threading.Event(), attention.recording_attention
 

@@ -17,7 +17,7 @@ PROMPT = open_ended_prompt("What is in the bubble?")
 
 @pytest.fixture(scope="module")
 def video(llm, golden_frames):
-    return llm.watch(golden_frames[:8], SMALL)
+    return llm.watch_frames(golden_frames[:8], SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_hidden_tokens_get_no_look_and_matter_no_more(llm, golden_frames, video,
     assert (blind.weights[..., first + 5 : first + 40] == 0).all()
     torch.testing.assert_close(blind.weights.sum(dim=-1), torch.ones(blind.weights.shape[:3]))
     assert not torch.allclose(blind.logits, look(video, PROMPT, answer).logits, atol=1e-4), "it does matter"
-    changed = llm.watch(golden_frames[:8], SMALL)
+    changed = llm.watch_frames(golden_frames[:8], SMALL)
     changed.sharing.tokens = changed.tokens.clone()
     changed.sharing.tokens[5:40] = torch.randn(35, llm.dim, generator=torch.Generator().manual_seed(0))
     assert not torch.allclose(look(changed, PROMPT, answer).logits, look(video, PROMPT, answer).logits, atol=1e-4)
@@ -118,7 +118,7 @@ def test_the_pocket_models_answers_need_the_bubbles_frames():
     changed = {"bubble": [], "others": []}
     for name in ("pocket_0002", "pocket_0004", "pocket_0008", "pocket_0010", "pocket_0011"):
         frames = read_frames(ROOT / "data" / "pocketbench" / "videos" / f"{name}.mp4", 50, timeout_s=None)
-        video = llm.watch(frames, "frames50_slow8-max1x2_fastall-to2x2")
+        video = llm.watch_frames(frames, "frames50_slow8-max1x2_fastall-to2x2")
         (answer,) = video.generate([PROMPT], max_new_tokens=8)
         shown, _ = brief_moment(torch.from_numpy(frames.pixels), llm.grid)
         assert look(video, PROMPT, answer.token_ids).would_say_it()

@@ -120,7 +120,7 @@ def test_choices_about_a_film_made_by_hand(pocket, film, question):
 
 def test_the_kit_gives_the_plain_code_s_answers(pocket, film):
     """The same checkpoint and film through sfllava_core: every answer equal, open or chosen."""
-    video = VideoLLM.from_pretrained(POCKET).watch(np.stack([np.asarray(picture) for picture in sampled(film)]))
+    video = VideoLLM.from_pretrained(POCKET).watch_frames(np.stack([np.asarray(picture) for picture in sampled(film)]))
     assert video.ask(list(OPEN)) == [ask(pocket, film, open_prompt(question)) for question in OPEN]
     for question, (options, _) in CHOICES.items():
         assert video.choose(question, options).letter == ask(pocket, film, choice_prompt(question, options))[0]

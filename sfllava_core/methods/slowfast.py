@@ -1,32 +1,35 @@
-"""Frame features -> visual tokens: the slow and the fast pathway, and every other way that the paper compares with.
+"""The slow and the fast pathway: which of the sampled frames each takes, and how it pools them (section 3.2).
 
-Third step of the way: frames -> features -> **pathways** -> prompt -> answer.
-
-A spec is a value (frozen, hashable, printable, JSON-able): it says how many frames are sampled, which of them a
-pathway takes, and how it pools them. `spec.visual_tokens(features)` does it; `spec.token_count(T, grid)` prices it.
-
-    SlowFast()                      slow 10 x (24 x 12) max-pooled + fast 50 x (4 x 4) average-pooled = 3680 tokens
-    slow_only(12), fast_only(100)   one eye alone                 (table 4, and "no fast pathway" in section 4.4)
-    uniform(32, (12, 12))           LLaVA-NeXT-Image              (every frame pooled alike)
-    ImageGrid(3, 2)                 IG-VLM                        (frames laid out as one picture; image_grid.py)
-    Blind()                         no visual token at all        (a control: what the questions alone give away)
+SlowFast()                      slow 10 x (24 x 12) max-pooled + fast 50 x (4 x 4) average-pooled = 3680 tokens
+slow_only(12), fast_only(100)   one eye alone                 (table 4, and "no fast pathway" in section 4.4)
+uniform(32, (12, 12))           LLaVA-NeXT-Image              (every frame pooled alike)
 """
 
-import json
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import dataclass, replace
+from math import floor
 from typing import SupportsIndex
 
-import numpy as np
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from sfllava_core.methods.pooling import MOST_FRAMES, NO_POOL, Pool, SpecError, whole
+from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
+from sfllava_core.methods.pooling import MOST_FRAMES, NO_POOL, Pool
 
-Grid = Sequence[int]  # (rows, columns)
+PAPER_GRID = (24, 24)
+RELEASED_POOLS = {
+    "concat": NO_POOL,
+    "spatial_1d_max_pool": Pool.window("max", 1, 2),
+    "spatial_1d_avg_pool": Pool.window("avg", 1, 2),
+    "spatial_2d_max_pool": Pool.window("max", 2, 2),
+    "spatial_2d_avg_pool": Pool.window("avg", 2, 2),
+    "spatial_temporal_pool": Pool.to(12, 12, frames=16),
+    "temporal_global_pool": Pool("time"),
+}
+RELEASED_NAME = re.compile(r"slowfast-slow_(\d+)frms_(\w+)-fast_(\d+)x(\d+)")
+OWN_PATHWAY = re.compile(r"(slow|fast)(all|\d+)-((?:none|max|avg|to|time)[\dx]*)")
 
 
 def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
@@ -43,55 +46,11 @@ def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
 
     Source: section 3.2 ("uniformly sample N_slow frame features"); the rounding is the released code's.
     """
-    T, n = whole("T, the number of sampled frames", T), whole("n, the number of slow frames", n, MOST_FRAMES)
+    T, n = (
+        positive_int("T, the number of sampled frames", T),
+        positive_int("n, the number of slow frames", n, MOST_FRAMES),
+    )
     return torch.linspace(0, T, n + 1, dtype=torch.float32).long()[:-1].tolist()
-
-
-@dataclass(frozen=True)
-class PathwaySpec(ABC):
-    """What every spec can do; a kind of spec adds the abstract part. `num_frames` is how many frames are sampled."""
-
-    @property
-    @abstractmethod
-    def num_frames(self) -> int: ...
-
-    @abstractmethod
-    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]: ...
-
-    @abstractmethod
-    def visual_tokens(
-        self, features: Float[Tensor, "frames rows columns dim"], newline: Float[Tensor, "dim"] | None = None
-    ) -> Float[Tensor, "tokens dim"]: ...
-
-    @abstractmethod
-    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]: ...
-
-    def token_count(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> int:
-        """Visual tokens in all for `num_frames` sampled frames (default: the spec's) of `grid` (rows, columns) patches.
-
-        Raises:
-            SpecError: a pool that does not fit the grid.
-        """
-        return sum(self.token_counts(num_frames, grid).values())
-
-    def encoded_pictures(self, num_frames: int) -> int:
-        """How many pictures the vision tower encodes for `num_frames` sampled frames."""
-        return num_frames
-
-    def arrange(self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid) -> UInt8[np.ndarray, "views h2 w2 3"]:
-        """The pictures that the vision tower encodes: here each frame is one. `size` is the tower's (height, width)."""
-        return pixels
-
-    def decoded_size(self, size: tuple[int, int], resize: str = "pillow") -> tuple[int, int] | None:
-        """(height, width) to shrink frames to while they are decoded; None keeps the video's own size.
-
-        The tower's own `size`, wherever that gives the very pixels that shrinking later would.
-        """
-        return size if resize == "pillow" else None
-
-    def to_json(self) -> str:
-        """The spec as JSON with its method's name; `parse_spec` gives the same value back."""
-        return json.dumps({"method": type(self).__name__, **asdict(self)})
 
 
 @dataclass(frozen=True)
@@ -103,7 +62,9 @@ class Pathway:
 
     def __post_init__(self) -> None:
         if self.frames is not None:
-            object.__setattr__(self, "frames", whole("frames of a pathway (None takes all)", self.frames, MOST_FRAMES))
+            object.__setattr__(
+                self, "frames", positive_int("frames of a pathway (None takes all)", self.frames, MOST_FRAMES)
+            )
 
     def frame_indices(self, num_frames: int) -> list[int]:
         """The sampled frames this pathway takes, out of `num_frames`."""
@@ -111,7 +72,7 @@ class Pathway:
 
     def token_count(self, num_frames: int, grid: Grid) -> int:
         """Tokens this pathway makes of `num_frames` frames of `grid` (rows, columns) patches."""
-        sampled = whole("num_frames", num_frames, MOST_FRAMES)
+        sampled = positive_int("num_frames", num_frames, MOST_FRAMES)
         taken = sampled if self.frames is None else self.frames
         frames, rows, columns = self.pool.output_shape((taken, *grid))
         return frames * rows * columns
@@ -126,7 +87,7 @@ class Pathway:
 
 
 @dataclass(frozen=True)
-class SlowFast(PathwaySpec):
+class SlowFast(Method):
     """N sampled frames seen by a slow pathway (few frames, many tokens) and a fast one (all frames, few tokens).
 
     The defaults are the paper's (section 4.1): N = 50, slow 10 frames pooled 1 x 2 by maximum, fast all frames pooled
@@ -138,7 +99,7 @@ class SlowFast(PathwaySpec):
     fast: Pathway | None = Pathway(None, Pool.to(4, 4))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num_frames", whole("num_frames", self.num_frames, MOST_FRAMES))
+        object.__setattr__(self, "num_frames", positive_int("num_frames", self.num_frames, MOST_FRAMES))
         if self.slow is None and self.fast is None:
             raise SpecError("slow and fast are both None: at least one pathway must give tokens")
 
@@ -182,6 +143,65 @@ class SlowFast(PathwaySpec):
         """A short name, safe in a shell and in a file name, that `parse_spec` reads back."""
         return "_".join([f"frames{self.num_frames}", *(f"{name}{pathway}" for name, pathway in self.pathways.items())])
 
+    @classmethod
+    def parse(cls, text: str, num_frames: SupportsIndex = 50) -> "SlowFast | None":
+        """Read "frames50_slow10-max1x2_fastall-to4x4", or a name of the released code, such as
+        "slowfast-slow_10frms_spatial_1d_max_pool-fast_4x4" and "concat", which is checked against 24 x 24 patches.
+        """
+        released = cls.parse_released(text, num_frames)
+        if released is not None:
+            released.token_count(grid=PAPER_GRID)
+            return released
+        head, *parts = text.split("_")
+        matches = [OWN_PATHWAY.fullmatch(part) for part in parts]
+        if not re.fullmatch(r"frames\d+", head) or not parts or not all(matches):
+            return None
+        if [match[1] for match in matches] not in (["slow"], ["fast"], ["slow", "fast"]):
+            raise SpecError(f"spec {text!r}: give slow, fast, or slow then fast")
+        try:
+            eyes = {m[1]: Pathway(None if m[2] == "all" else int(m[2]), Pool.parse(m[3])) for m in matches}
+        except SpecError as error:
+            raise SpecError(f"spec {text!r}: {error}") from None
+        return cls(int(head.removeprefix("frames")), eyes.get("slow"), eyes.get("fast"))
+
+    @classmethod
+    def parse_released(cls, text: str, num_frames: SupportsIndex) -> "SlowFast | None":
+        """Read a name of the released code; None if it is none."""
+        if text in RELEASED_POOLS:
+            return cls(num_frames, slow=Pathway(None, RELEASED_POOLS[text]), fast=None)
+        match = RELEASED_NAME.fullmatch(text)
+        if match is None:
+            return None
+        frames, mode, rows, columns = match.groups()
+        if mode not in RELEASED_POOLS:
+            raise SpecError(f"spec {text!r}: slow pooling {mode!r} is none of {', '.join(RELEASED_POOLS)}")
+        slow = Pathway(int(frames), RELEASED_POOLS[mode])
+        return cls(num_frames, slow, Pathway(None, Pool.to(int(rows), int(columns))))
+
+    @classmethod
+    def from_fields(cls, fields: dict) -> "SlowFast":
+        """The pathways are objects with fields of their own."""
+        for name in ("slow", "fast"):
+            if fields.get(name) is not None:
+                pool = fields[name]["pool"]
+                fields[name] = Pathway(fields[name]["frames"], Pool(pool["kind"], tuple(pool["size"])))
+        return cls(**fields)
+
+    def scaled(self, grid: Grid) -> "SlowFast":
+        """The same for another grid: 4 x 4 tokens of 24 x 24 patches are 2 x 2 of 12 x 12.
+
+        Windows stay as they are (they divide), output sizes shrink in proportion, to the nearest and at least 1.
+        """
+
+        def shrink(pathway: Pathway | None) -> Pathway | None:
+            if pathway is None or pathway.pool.kind != "to":
+                return pathway
+            *frames, rows, columns = pathway.pool.size
+            sides = [max(1, floor(n * own / paper + 0.5)) for n, own, paper in zip((rows, columns), grid, PAPER_GRID)]
+            return replace(pathway, pool=Pool("to", (*frames, *sides)))
+
+        return replace(self, slow=shrink(self.slow), fast=shrink(self.fast))
+
 
 def slow_only(
     slow_frames: SupportsIndex = 12, pool: Pool = Pool.window("max", 1, 2), num_frames: SupportsIndex = 50
@@ -198,27 +218,3 @@ def fast_only(num_frames: SupportsIndex = 50, grid: Grid = (4, 4)) -> SlowFast:
 def uniform(num_frames: SupportsIndex = 32, grid: Grid = (12, 12)) -> SlowFast:
     """Every sampled frame pooled alike to `grid`: LLaVA-NeXT-Image takes 32 frames at 12 x 12."""
     return fast_only(num_frames, grid)
-
-
-@dataclass(frozen=True)
-class Blind(PathwaySpec):
-    """Nothing is seen: the prompt without any visual token. What a model scores so, it has from the questions alone."""
-
-    num_frames = 1  # frames are sampled all the same, and dropped
-
-    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
-        """No pathway, no token."""
-        return {}
-
-    def visual_tokens(
-        self, features: Float[Tensor, "frames rows columns dim"], newline: Float[Tensor, "dim"] | None = None
-    ) -> Float[Tensor, "tokens dim"]:
-        """Features to no token."""
-        return features.new_zeros(0, features.shape[-1])
-
-    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
-        """No token, no frame."""
-        return torch.zeros(0, dtype=torch.long)
-
-    def __str__(self) -> str:
-        return "blind"

@@ -1,0 +1,83 @@
+"""What the kit asks of an image LLM, whatever its family: an adapter is the only place that names its model's parts."""
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import sfllava_core.backbones
+
+EXAMPLE = "llava-hf/llava-v1.6-vicuna-7b-hf"
+
+
+class ModelError(RuntimeError):
+    """A checkpoint that is not there, is not one that this kit can use, or computes no numbers; says what to do."""
+
+
+class Backbone(ABC):
+    """An image LLM of one family; to add one, define a subclass with the `model_type` of its configs.
+
+    Attributes: model; grid, (rows, columns) of patches a frame; image_size, (height, width) in pixels.
+    """
+
+    model_type: ClassVar[str]
+    model_class: ClassVar[type]  # transformers' own, with `from_pretrained`
+    grid: tuple[int, int]
+    image_size: tuple[int, int]
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    @classmethod
+    @abstractmethod
+    def check(cls, config, name: str) -> None:
+        """Refuse, with the reason, a config of this family that cannot be used. Raises ModelError."""
+
+    @classmethod
+    @abstractmethod
+    def prompt_style(cls, config, tokenizer) -> str:
+        """The prompt style that a checkpoint's vocabulary and classes tell."""
+
+    @property
+    @abstractmethod
+    def language_model(self) -> nn.Module:
+        """The language model without its head: it takes `inputs_embeds`."""
+
+    @property
+    @abstractmethod
+    def head(self) -> nn.Module:
+        """Hidden states to logits."""
+
+    @property
+    @abstractmethod
+    def vision_device(self) -> torch.device:
+        """Where pictures are to go."""
+
+    @property
+    def newline(self) -> Float[Tensor, "dim"] | None:
+        """The vector that ends a row of tokens, where the family has one."""
+        return None
+
+    @abstractmethod
+    def encode(self, pixel_values: Float[Tensor, "views 3 height width"]) -> Float[Tensor, "views rows columns dim"]:
+        """Normalised pictures to features: vision tower and projector, all patches of a picture in their grid."""
+
+
+def backbone_for(config, name: str) -> type[Backbone]:
+    """The adapter for a checkpoint's config.
+
+    Raises:
+        ModelError: no adapter knows its family, or the adapter refuses it.
+    """
+    for module in iter_modules(sfllava_core.backbones.__path__, "sfllava_core.backbones."):
+        import_module(module.name)
+    families = {kind.model_type: kind for kind in Backbone.__subclasses__()}
+    if config.model_type not in families:
+        known = " or ".join(map(repr, families))
+        raise ModelError(f"{name}: it is a {config.model_type!r} model; this kit needs {known}, for instance {EXAMPLE}")
+    families[config.model_type].check(config, name)
+    return families[config.model_type]

@@ -1,0 +1,64 @@
+"""LLaVA-NeXT with a CLIP tower: the paper's backbone (7B on Vicuna, 34B on Yi)."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import LlavaNextForConditionalGeneration
+
+from sfllava_core.backbones.base import Backbone, ModelError
+from sfllava_core.features import patch_features
+
+
+class LlavaNext(Backbone):
+    """transformers' `LlavaNextForConditionalGeneration`."""
+
+    model_type = "llava_next"
+    model_class = LlavaNextForConditionalGeneration
+
+    def __init__(self, model: LlavaNextForConditionalGeneration):
+        super().__init__(model)
+        vision = model.config.vision_config
+        self.image_size = (vision.image_size, vision.image_size)
+        self.grid = (vision.image_size // vision.patch_size,) * 2
+
+    @classmethod
+    def check(cls, config, name: str) -> None:
+        tower, strategy = config.vision_config.model_type, config.vision_feature_select_strategy
+        if tower != "clip_vision_model":
+            raise ModelError(f"{name}: its vision tower is {tower!r}; this kit needs a CLIP tower")
+        if strategy != "default":
+            needed = "this kit needs 'default' (no CLS token)"
+            raise ModelError(f"{name}: vision_feature_select_strategy {strategy!r}; {needed}")
+
+    @classmethod
+    def prompt_style(cls, config, tokenizer) -> str:
+        if "<|im_start|>" in tokenizer.get_vocab():
+            return "chatml"
+        return "mistral" if config.text_config.model_type == "mistral" else "vicuna"
+
+    @property
+    def language_model(self) -> nn.Module:
+        return self.model.model.language_model
+
+    @property
+    def head(self) -> nn.Module:
+        return self.model.lm_head
+
+    @property
+    def vision_device(self) -> torch.device:
+        return self.model.model.vision_tower.device
+
+    @property
+    def newline(self) -> Float[Tensor, "dim"]:
+        return self.model.model.image_newline
+
+    def encode(self, pixel_values: Float[Tensor, "views 3 height width"]) -> Float[Tensor, "views rows columns dim"]:
+        """Layer -2 without CLS, aggregation after the projector: section 3.1 and the released code."""
+        tower, config = self.model.model.vision_tower, self.model.config
+        with torch.inference_mode():
+            pixel_values = pixel_values.to(tower.device, tower.dtype)
+            patches = patch_features(tower, pixel_values, config.vision_feature_layer)
+            projected = self.model.model.multi_modal_projector(patches)
+        rows, columns = (side // config.vision_config.patch_size for side in pixel_values.shape[-2:])
+        return rearrange(projected, "t (h w) d -> t h w d", h=rows, w=columns)

@@ -1,0 +1,130 @@
+"""What a method is: what the model sees of a video, as a value.
+
+frames -> features -> **method** -> prompt -> answer
+
+A method is a frozen dataclass that derives from `Method`: printable, hashable, JSON-able, so that a record says exactly
+what was run, the budget can price it, and a sweep is a list of methods. Defining the class is all there is to adding
+one: `parse_spec` then reads its texts, `VideoLLM.watch` shows it videos, and benchmarks run it.
+"""
+
+import json
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from inspect import isabstract
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+Grid = Sequence[int]  # (rows, columns)
+
+
+class SpecError(ValueError):
+    """A method that cannot be: says which number, and why."""
+
+
+def positive_int(name: str, value: object, most: int | None = None) -> int:
+    """The value as a plain int, if it is a whole number of at least 1, and of `most` at most.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+        raise SpecError(f"{name}={value!r}: give a whole number of at least 1")
+    if most is not None and operator.index(value) > most:
+        raise SpecError(f"{name}={value!r}: give a whole number of at most {most}")
+    return operator.index(value)
+
+
+class Method(ABC):
+    """Which frames a model sees of a video, and the visual tokens that are made of them.
+
+    num_frames: how many frames are sampled.
+    """
+
+    num_frames: int
+
+    @classmethod
+    def kinds(cls) -> dict[str, type["Method"]]:
+        """All methods that are defined so far, by name; of two that share it the later (a cell that was run again)."""
+        found = {}
+        for kind in cls.__subclasses__():
+            found |= ({} if isabstract(kind) else {kind.__name__: kind}) | kind.kinds()
+        return found
+
+    @abstractmethod
+    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
+        """Visual tokens by part, for `num_frames` sampled frames (default: the method's) of `grid` patches."""
+
+    @abstractmethod
+    def visual_tokens(
+        self, features: Float[Tensor, "views rows columns dim"], newline: Float[Tensor, "dim"] | None = None
+    ) -> Float[Tensor, "tokens dim"]:
+        """Features of the views to visual tokens. `newline`: the model's vector for a row's end, where it has one."""
+
+    @abstractmethod
+    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
+        """Which sampled frame each visual token comes from (for figures); -1 where it mixes frames."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """A short name, safe in a shell and in a file name, that `parse` reads back."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str, num_frames: int = 50) -> "Method | None":
+        """The method of this kind that a text names; None where it names none of this kind.
+
+        Args:
+            num_frames: frames to sample, for names that do not hold them.
+
+        Raises:
+            SpecError: a text of this kind whose numbers cannot be.
+        """
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, object]) -> "Method":
+        """The method with these fields, as `to_json` wrote them."""
+        return cls(**fields)
+
+    def to_json(self) -> str:
+        """The method as JSON with its kind's name; `parse_spec` gives the same value back."""
+        return json.dumps({"method": type(self).__name__, **asdict(self)})
+
+    def token_count(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> int:
+        """Visual tokens in all. Raises SpecError for a pool that does not fit the grid."""
+        return sum(self.token_counts(num_frames, grid).values())
+
+    def encoded_pictures(self, num_frames: int) -> int:
+        """How many pictures the vision tower encodes for `num_frames` sampled frames."""
+        return num_frames
+
+    def arrange(self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid) -> UInt8[np.ndarray, "views h2 w2 3"]:
+        """The pictures that the vision tower encodes: here each frame is one. `size` is the tower's (height, width)."""
+        return pixels
+
+    def decoded_size(self, size: tuple[int, int], resize: str = "pillow") -> tuple[int, int] | None:
+        """(height, width) to shrink frames to while they are decoded; None keeps the video's own size.
+
+        The tower's own `size`, wherever that gives the very pixels that shrinking later would.
+        """
+        return size if resize == "pillow" else None
+
+    def scaled(self, grid: Grid) -> "Method":
+        """The same, made for the paper's 24 x 24 patches, for a model of another grid; here nothing depends on it."""
+        return self
+
+
+def decode_method(text: str) -> Method:
+    """What `to_json` wrote. Raises SpecError for anything else."""
+    try:
+        fields = json.loads(text)
+        name = fields.pop("method")
+        kinds = Method.kinds()
+        if name not in kinds:
+            raise SpecError(f"spec method {name!r}: choose {', '.join(sorted(kinds))}")
+        return kinds[name].from_fields(fields)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SpecError(f"spec {text!r} is not JSON that to_json wrote: {error!r}") from error
