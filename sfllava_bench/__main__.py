@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from sfllava_bench.answers.counts import BooksError
-from sfllava_bench.answers.settings import CHOOSING, DECODING
+from sfllava_bench.answers.experiment import CHOOSING, DECODING, Experiment
 from sfllava_bench.reports.published import load_paper
 from sfllava_bench.runs.catalogue import PROFILES, load_runs
-from sfllava_bench.runs.plans import Plan, make_plans
+from sfllava_bench.runs.experiments import make_experiments
 from sfllava_bench.runs.preflight import Preflight, check_videos
 from sfllava_bench.runs.readings import compare_readings
 from sfllava_bench.runs.reproduce import FAILS, how_to_go_on, reproduce
@@ -71,40 +71,47 @@ def main(arguments: list[str] | None = None) -> int:
             paper = ", ".join(f"{name} {value:g}" for name, value in run.published.items())
             print(f"{run.name:<32} {run.benchmark:<12} {run.pathways!s:<42} paper: {paper}")
         return 0
-    plans = []
+    experiments = []
     try:
         if asked.command == "run" and asked.one_by_one < 0:
             raise ValueError(f"--one-by-one {asked.one_by_one}: give at least 1 video, or 0 for none")
-        plans = make_plans(asked.run, asked.benchmark, **{option: getattr(asked, option) for option in PLANNED})
+        experiments = make_experiments(
+            asked.run, asked.benchmark, **{option: getattr(asked, option) for option in PLANNED}
+        )
         if asked.command == "check":
-            found = [check_videos(plan.questions(), VideoFolder(plan.videos)) for plan in plans]
-            show("\n".join(f"{plan.id}: {one}" for plan, one in zip(plans, found)))
+            found = [check_videos(experiment.questions(), VideoFolder(experiment.videos)) for experiment in experiments]
+            show("\n".join(f"{experiment.id}: {one}" for experiment, one in zip(experiments, found)))
             if asked.readings:
-                show("\n".join(f"{plan.id}: {readings_of(plan, one)}" for plan, one in zip(plans, found)))
+                show(
+                    "\n".join(
+                        f"{experiment.id}: {readings_of(experiment, one)}"
+                        for experiment, one in zip(experiments, found)
+                    )
+                )
             return int(any(one.videos for one in found))
         wording = load_wording(asked.wording) if asked.wording else OWN
         judge = Judge(asked.judge, asked.judge_url, wording=wording) if asked.judge else None
         options = {name: getattr(asked, name) for name in ("allow_missing", "retry_failed", "one_by_one")}
-        if len(plans) == 1:
-            rows = reproduce(plans[0], asked.out, judge=judge, say=show, **options)["table"]
+        if len(experiments) == 1:
+            rows = reproduce(experiments[0], asked.out, judge=judge, say=show, **options)["table"]
         else:
-            rows = sweep(plans, asked.out, judge=judge, say=show, **options)
+            rows = sweep(experiments, asked.out, judge=judge, say=show, **options)
     except BrokenPipeError:
         raise
     except (*FAILS, BooksError, HostError, LookupError, ValueError) as error:
         show(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        begun = asked.command == "run" and plans
-        return stopped(error, how_to_go_on(plans, asked.out) if begun else "the same command starts again")
+        begun = asked.command == "run" and experiments
+        return stopped(error, how_to_go_on(experiments, asked.out) if begun else "the same command starts again")
     print(table({"table": rows}))
     return int(any("value" not in row for row in rows))
 
 
-def readings_of(plan: Plan, checked: Preflight) -> str:
-    """Of a plan's videos that open: how many the released code reads otherwise, and which."""
-    videos, names = VideoFolder(plan.videos), [name for name in checked.questions if name not in checked.videos]
-    found = compare_readings([videos.find(name) for name in names], plan.settings.pathways.num_frames)
+def readings_of(experiment: Experiment, checked: Preflight) -> str:
+    """Of a experiment's videos that open: how many the released code reads otherwise, and which."""
+    videos, names = VideoFolder(experiment.videos), [name for name in checked.questions if name not in checked.videos]
+    found = compare_readings([videos.find(name) for name in names], experiment.pathways.num_frames)
     other = [reading for reading in found if reading.differs]
     summary = f"the released code's reading differs on {len(other)} of {len(found)} videos"
     return "\n  ".join([summary, *map(str, other)])

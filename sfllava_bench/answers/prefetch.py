@@ -1,74 +1,65 @@
-"""Decoding ahead: the frames of the coming videos, read by child processes while the model works on this one."""
+"""Prefetching: the frames of the coming videos, read by worker processes while the model works on this one."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from sfllava_bench.questions.records import Question
 from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import VideoError
 
 
 @dataclass(frozen=True)
-class Job:
-    """One video to watch, and the questions to ask it."""
-
-    video: str
-    questions: list[Question]
-
-
-@dataclass(frozen=True)
 class Decoded:
-    """A job's frames, or the error that came in their place.
+    """A video's frames, or the error that came in their place.
 
     seconds: how long decoding took.  waited: how much of it the model stood idle for.
     """
 
-    job: Job
+    video: str
     frames: Frames | None
     error: VideoError | None
     seconds: float
     waited: float
 
 
-def decode_ahead(
-    jobs: list[Job], read: Callable[[str], Frames], *, workers: int = 2, ahead: int = 4
+def prefetch(
+    names: Iterable[str], read: Callable[[str], Frames], *, workers: int = 2, count: int = 4
 ) -> Iterator[Decoded]:
-    """Each job's frames, in order, with up to `ahead` more being decoded or waiting in memory.
+    """Each video's frames, in order, with up to `count` more being decoded or waiting in memory.
 
     Args:
-        read: reads the frames of a video by name, in a thread; `read_frames` leaves the work to a child process.
+        names: of the videos; one may come several times.
+        read: reads the frames of a video by name, in a thread; `VideoFolder.read` leaves the work to a worker process.
         workers: how many videos at a time.
+        count: how many in advance.
 
     A `VideoError` is handed on in the frames' place; any other error is raised, in the frames' place too. Close it to
     end early: what has not begun is not read any more, and what hangs is not waited for.
     """
-    if workers < 1 or ahead < 1:
-        raise ValueError(f"workers={workers}, ahead={ahead}: both must be at least 1")
     waiting: SimpleQueue[tuple[str, Future] | None] = SimpleQueue()
-    coming, left = deque(), iter(jobs)
+    coming, left = deque(), iter(names)
     # No executor: Python waits for its threads at exit, so that a decode that hangs would hold up a Ctrl-C.
     for number in range(workers):
         threading.Thread(target=work, args=(waiting, read), name=f"decode-{number}", daemon=True).start()
 
     def fill() -> None:
-        while len(coming) < ahead and (job := next(left, None)) is not None:
-            coming.append((job, Future()))
-            waiting.put((job.video, coming[-1][1]))
+        while len(coming) < count and (name := next(left, None)) is not None:
+            coming.append((name, Future()))
+            waiting.put(coming[-1])
 
     try:
         fill()
         while coming:
-            job, future = coming.popleft()
+            name, future = coming.popleft()
             start = time.perf_counter()
             frames, error, seconds = future.result()
             waited = time.perf_counter() - start
             fill()
-            yield Decoded(job, frames, error, seconds, waited)
+            yield Decoded(name, frames, error, seconds, waited)
     finally:
         for _, future in coming:
             future.cancel()

@@ -13,7 +13,6 @@ from pathlib import Path
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import HostError, VideoError
-from sfllava_core.video.reading import read_frames
 
 TEMPORARY_BYTES = 16 << 20  # 50 frames of a model's size
 RUN_BYTES = 4 << 20  # some thousand records
@@ -42,14 +41,14 @@ class Surroundings:
                 self.found[name] = path
 
     def read(self, name: str, num_frames: int | list[int], **options: object) -> Frames:
-        """`read_frames` of a video by its name.
+        """`VideoFolder.read`.
 
         Raises:
             VideoError: the video cannot be used.  HostError: the machine is at fault, or a file or folder that could be
                 read when the run began cannot any more.
         """
         try:
-            return read_frames(self.videos.find(name), num_frames, **options)
+            return self.videos.read(name, num_frames, **options)
         except VideoError as error:
             self.check(name, error)
             raise

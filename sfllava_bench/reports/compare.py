@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfllava_bench.answers.counts import Outcome, read_outcome
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.results import read_results
-from sfllava_bench.runs.plans import Plan
 from sfllava_bench.scores.judge import judgements_file, read_judgements
 from sfllava_bench.scores.scores import PERCENT, Metric, all_metrics
 from sfllava_bench.scores.stats import Paired, paired_comparison
@@ -22,14 +22,14 @@ class Made:
     metric: Metric
 
 
-def read_made(plan: Plan, out: str | Path) -> Made:
+def read_made(experiment: Experiment, out: str | Path) -> Made:
     """Read a run that `reproduce` has made, judged as its results.json says."""
-    folder, questions = Path(out) / plan.id, plan.questions()
+    folder, questions = Path(out) / experiment.id, experiment.questions()
     outcome, judge = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")["judge"]
     judgements = None
     if judge is not None:
         judgements = read_judgements(judgements_file(folder, judge["settings"]), questions, outcome)
-    return Made(plan.id, questions, outcome, all_metrics(questions, outcome, judgements)[0])
+    return Made(experiment.id, questions, outcome, all_metrics(questions, outcome, judgements)[0])
 
 
 def first_alike(made: list[Made]) -> Made | None:

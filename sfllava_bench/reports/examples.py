@@ -11,7 +11,6 @@ from sfllava_bench.scores.scores import chosen_letter
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import VideoError
-from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
 
 EXAMPLES = 4  # of each kind
 PICTURES = 8  # frames shown of a video
@@ -23,7 +22,6 @@ class Gallery:
 
     outcome: Outcome
     videos: VideoFolder | None
-    timeout_s: float | None = DEFAULT_TIMEOUT_S
     shown: dict[str, Markup] = field(default_factory=dict)
 
     def frames(self, name: str) -> Markup:
@@ -38,9 +36,9 @@ class Gallery:
         if self.videos is None or seen is None:
             return tag("p", "(frames not shown: no videos' folder was given)", class_="note")
         settings = self.outcome.settings
-        options = {"decoder": settings["decoder"], "size": (84, 112), "timeout_s": self.timeout_s}
+        number = parse_spec(settings["pathways"]).num_frames
         try:
-            frames = read_frames(self.videos.find(name), parse_spec(settings["pathways"]).num_frames, **options)
+            frames = self.videos.read(name, number, decoder=settings["decoder"], size=(84, 112))
         except VideoError as error:
             return tag("p", f"(frames not shown: {error.cause})", class_="note")
         if list(frames.indices) != seen["frames"]:

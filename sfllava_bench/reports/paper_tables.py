@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.reports.results import ResultsError, interval_of, read_results
-from sfllava_bench.runs.plans import Plan
 
 
-def paper_tables(plans: list[Plan], out: str | Path) -> dict[str, list[dict[str, str]]]:
+def paper_tables(experiments: list[Experiment], out: str | Path) -> dict[str, list[dict[str, str]]]:
     """Table -> its rows, as texts. A run that has no results yet is a "-".
 
     A column is a benchmark and a metric of the paper's; where a run has none of them, its first own one, by its name.
     """
     tables: dict[str, dict[str, dict[str, str]]] = {}
-    for plan in plans:
-        table, row, benchmark = plan.cell
-        cells = tables.setdefault(table, {}).setdefault(row, {"row": row, "sees": str(plan.settings.pathways)})
-        cells |= cells_of(benchmark, Path(out) / plan.id / "results.json")
+    for experiment in experiments:
+        table, row, benchmark = experiment.cell
+        cells = tables.setdefault(table, {}).setdefault(row, {"row": row, "sees": str(experiment.pathways)})
+        cells |= cells_of(benchmark, Path(out) / experiment.id / "results.json")
     return {table: aligned(list(rows.values())) for table, rows in tables.items()}
 
 

@@ -1,18 +1,17 @@
-"""PocketBench through the layouts: one plan for each, and one table of them all.
+"""PocketBench through the layouts: one experiment for each, and one table of them all.
 
 A question is right or wrong: an open answer by its exact words, a choice by the letter that was written. A family's
 accuracy is the mean of its two forms, the accuracy the mean of the families. Intervals resample films; each layout is
 compared with SlowFast question by question.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sfllava_bench.answers.layouts import LAYOUTS, NEW_TOKENS, Layout, answered
-from sfllava_bench.answers.settings import RunSettings
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.layouts import LAYOUTS, answered
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_bench.reports.compare import Made, read_made
-from sfllava_bench.runs.plans import Plan
 from sfllava_bench.scores.stats import Interval, clustered_interval
 from sfllava_core.defaults import POCKET, POCKETBENCH, required
 
@@ -39,45 +38,33 @@ class LayoutScore:
     lead: Interval | None
 
 
-def pocketbench_plans(
+def pocketbench_experiments(
     model: str | Path | None = None,
     annotations: str | Path | None = None,
     videos: str | Path | None = None,
     *,
-    layouts: dict[str, Layout] = LAYOUTS,
+    layouts: dict[str, Experiment] = LAYOUTS,
     max_videos: int | None = None,
     **settings: object,
-) -> list[Plan]:
-    """A plan for each layout, in their order; model and files are those of the kit where none is named.
+) -> list[Experiment]:
+    """An experiment for each layout, in their order; model and files are those of the kit where none is named.
 
     Args:
-        settings: fields of `RunSettings` to set otherwise.
+        settings: fields of `Experiment` to set otherwise.
 
     Raises:
         FileNotFoundError: the kit's own model or films are to be taken, and are not there.
     """
-    settings = {"max_new_tokens": NEW_TOKENS, **settings}
     model, annotations, videos = model or required(POCKET), annotations or required(POCKETBENCH), videos or POCKETBENCH
-    return [
-        Plan(
-            id=f"pocketbench_{name.replace(', ', '_').replace(' ', '_').lower()}",
-            benchmark="pocketbench",
-            task="",
-            model=str(model),
-            settings=RunSettings(layout.pathways, **settings),
-            annotations=Path(annotations),
-            videos=Path(videos),
-            max_videos=max_videos,
-            note=f"{name}; PocketBench is this kit's own, no number of it is the paper's",
-            other_film=layout.other_film,
-        )
-        for name, layout in layouts.items()
-    ]
+    files = {"model": str(model), "annotations": Path(annotations), "videos": Path(videos)}
+    return [replace(layout, **files, max_videos=max_videos, **settings) for layout in layouts.values()]
 
 
-def pocketbench_scores(plans: list[Plan], out: str | Path, layouts: dict[str, Layout] = LAYOUTS) -> list[LayoutScore]:
-    """The table's rows, from finished runs of these plans. Films that failed count as wrong."""
-    made = {name: read_made(plan, out) for name, plan in zip(layouts, plans)}
+def pocketbench_scores(
+    experiments: list[Experiment], out: str | Path, layouts: dict[str, Experiment] = LAYOUTS
+) -> list[LayoutScore]:
+    """The table's rows, from finished runs of these experiments. Films that failed count as wrong."""
+    made = {name: read_made(one, out) for name, one in zip(layouts, experiments)}
     first = next(iter(made.values()))
     weights, films = weights_of(first.questions), {question.key: question.video for question in first.questions}
     values = {name: right_or_wrong(name, one) for name, one in made.items()}

@@ -9,7 +9,6 @@ from sfllava_bench.reports.html import Markup, join, page, table, tag
 from sfllava_bench.reports.results import interval_of, interval_text
 from sfllava_bench.scores.judge import Judgements
 from sfllava_core.video.folder import VideoFolder
-from sfllava_core.video.reading import DEFAULT_TIMEOUT_S
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -29,13 +28,12 @@ def write_report(
     *,
     judgements: Judgements | None = None,
     videos: VideoFolder | None = None,
-    timeout_s: float | None = DEFAULT_TIMEOUT_S,
 ) -> Path:
     """Write the page. `videos` shows the examples' frames; without it, or where one is gone, the page says so."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     title = f"{results['title']}: {results['run']}"
-    examples = example_sections(questions, outcome, judgements, Gallery(outcome, videos, timeout_s))
+    examples = example_sections(questions, outcome, judgements, Gallery(outcome, videos))
     sections = [numbers(results), groups(results), choices(results), judge(results), failures(results), *examples,
                 seconds(results), settings(results)]  # fmt: skip
     path.write_text(page(title, STYLE, tag("h1", title), *warnings(results), *sections), encoding="utf-8")

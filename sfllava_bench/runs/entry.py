@@ -1,20 +1,20 @@
-"""From a notebook's few parameters, all of them texts and numbers, to plans, judge and folder."""
+"""From a notebook's few parameters, all of them texts and numbers, to experiments, judge and folder."""
 
 import tempfile
 from pathlib import Path
 
 from sfllava_bench.scores.chat import Judge
 from sfllava_bench.answers.layouts import NEW_TOKENS
-from sfllava_bench.runs.plans import Plan, PlanError, make_plans
-from sfllava_bench.reports.pocketbench import pocketbench_plans
+from sfllava_bench.answers.experiment import Experiment, ExperimentError
+from sfllava_bench.runs.experiments import make_experiments
+from sfllava_bench.reports.pocketbench import pocketbench_experiments
 from sfllava_bench.scores.wording import OWN, load_wording
 from sfllava_core.defaults import ROOT
-from sfllava_core.video.reading import DEFAULT_TIMEOUT_S
 
 POCKETBENCH_RUN = "pocketbench"
 
 
-def plans_for(
+def experiments_for(
     run: str,
     benchmark: str = "",
     *,
@@ -24,11 +24,11 @@ def plans_for(
     videos: str = "",
     toy_videos: int = 0,
     max_new_tokens: int = 0,
-) -> list[Plan]:
-    """The plans that the parameters name; "" and 0 stand for "as it comes".
+) -> list[Experiment]:
+    """The experiments that the parameters name; "" and 0 stand for "as it comes".
 
     Args:
-        run: "pocketbench" (the layouts, on PocketBench), or runs of data/paper/runs.yaml as `make_plans` reads them,
+        run: "pocketbench" (the layouts, on PocketBench), or runs of data/paper/runs.yaml as `make_experiments` reads them,
             several with commas between.
         profile: "toy", "demo" or "full"; "" is full where `videos` are given, else toy.
         annotations: "" looks into `videos`, and for a folder `annotations` in it or beside it.
@@ -36,11 +36,11 @@ def plans_for(
         max_new_tokens: 0 is 16 for the toy profile, whose answers are short, else 128.
 
     Raises:
-        RunError: no such run.  PlanError: a path is missing, or a number below 0.
+        RunError: no such run.  ExperimentError: a path is missing, or a number below 0.
     """
     for name, number in (("toy_videos", toy_videos), ("max_new_tokens", max_new_tokens)):
         if number < 0:
-            raise PlanError(f"{name}={number}: give a number of at least 1, or 0 for as it comes")
+            raise ExperimentError(f"{name}={number}: give a number of at least 1, or 0 for as it comes")
     profile = profile or ("full" if videos else "toy")
     if run == POCKETBENCH_RUN or profile == "toy":
         limits = {"max_videos": toy_videos or None, "max_new_tokens": max_new_tokens or NEW_TOKENS}
@@ -49,22 +49,22 @@ def plans_for(
         annotations = annotations or annotations_beside(videos)
     paths = {"model": model or None, "annotations": annotations or None, "videos": videos or None}
     if run == POCKETBENCH_RUN:
-        return pocketbench_plans(**paths, **limits)
+        return pocketbench_experiments(**paths, **limits)
     names = [name.strip() for name in run.split(",")]
-    return make_plans(names, benchmark or None, profile=profile, **paths, **limits)
+    return make_experiments(names, benchmark or None, profile=profile, **paths, **limits)
 
 
 def annotations_beside(videos: str) -> str:
     """The folder of annotation files that lies with a folder of videos.
 
     Raises:
-        PlanError: there is none.
+        ExperimentError: there is none.
     """
     folder = Path(videos)
     for place in (folder / "annotations", folder.parent / "annotations", folder):
         if videos and (any(place.glob("*.csv")) or any(place.glob("*.json"))):
             return str(place)
-    raise PlanError(
+    raise ExperimentError(
         f"give annotations: there is no folder of annotation files in {videos or '(no videos)'} or beside it"
     )
 
@@ -76,16 +76,10 @@ def judge_for(judge: str, url: str = "", wording: str = "") -> Judge | None:
     return Judge(judge, url or None, wording=load_wording(wording) if wording else OWN)
 
 
-def folder_for(out_dir: str, plans: list[Plan]) -> Path:
+def folder_for(out_dir: str, experiments: list[Experiment]) -> Path:
     """Where a run's files go: `out_dir`; else a folder of its own for PocketBench, else runs/reproduce, to go on in."""
     if out_dir:
         return Path(out_dir)
-    if all(plan.benchmark == POCKETBENCH_RUN for plan in plans):
+    if all(experiment.benchmark == POCKETBENCH_RUN for experiment in experiments):
         return Path(tempfile.mkdtemp(prefix="sfllava-"))
     return ROOT / "runs" / "reproduce"
-
-
-def timeout_for(plans: list[Plan]) -> float | None:
-    """The kit's own films are decoded in this process, which is quicker; any other in one that may hang or crash."""
-    own = all(plan.videos.resolve().is_relative_to(ROOT / "data") for plan in plans)
-    return None if own else DEFAULT_TIMEOUT_S

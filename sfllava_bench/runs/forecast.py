@@ -1,9 +1,9 @@
-"""What a plan is going to cost, before anything is loaded: questions, tokens, and hours that no code can beat."""
+"""What an experiment is going to cost, before anything is loaded: questions, tokens, and hours that no code can beat."""
 
 from pathlib import Path
 
 from sfllava_bench.questions.annotations import question_counts
-from sfllava_bench.runs.plans import Plan
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, ModelShape, token_budget
 from sfllava_core.checkpoints import load_config
 from sfllava_core.budget.hardware import GPU, GPUS, stage_seconds
@@ -19,28 +19,28 @@ def shape_of(model: str) -> ModelShape | None:
     return next((MODEL_SHAPES[size] for name, size in HUB_SIZES.items() if name in model.lower()), None)
 
 
-def hours_at_least(plan: Plan, shape: ModelShape, gpu: GPU = GPUS["h100"]) -> float:
+def hours_at_least(experiment: Experiment, shape: ModelShape, gpu: GPU = GPUS["h100"]) -> float:
     """Lower bound by the budget's arithmetic at the GPU's data sheet rates; decoding is not in it."""
-    questions, videos = question_counts(plan.questions())
-    new = min(ANSWER_TOKENS, plan.settings.max_new_tokens)
-    budget = token_budget(plan.settings.pathways, shape, new_tokens=new)
+    questions, videos = question_counts(experiment.questions())
+    new = min(ANSWER_TOKENS, experiment.max_new_tokens)
+    budget = token_budget(experiment.pathways, shape, new_tokens=new)
     each = -(-questions // videos)
-    shared = plan.settings.share == "video"
+    shared = experiment.share == "video"
     return videos * sum(stage_seconds(budget, shape, gpu, questions=each, share_prefix=shared).values()) / 3600
 
 
-def forecast(plan: Plan, gpu: GPU = GPUS["h100"]) -> dict[str, str]:
+def forecast(experiment: Experiment, gpu: GPU = GPUS["h100"]) -> dict[str, str]:
     """One row of the table of what will be run.
 
     Raises:
         AnnotationError: the annotation files cannot be used.
     """
-    questions, videos = question_counts(plan.questions())
-    shape, spec = shape_of(plan.model), plan.settings.pathways
-    hours = None if shape is None else hours_at_least(plan, shape, gpu)
+    questions, videos = question_counts(experiment.questions())
+    shape, spec = shape_of(experiment.model), experiment.pathways
+    hours = None if shape is None else hours_at_least(experiment, shape, gpu)
     return {
-        "run": plan.id,
-        "sees": "the next film: " * plan.other_film + str(spec),
+        "run": experiment.id,
+        "sees": "the next film: " * experiment.other_film + str(spec),
         "tokens": "?" if shape is None else f"{spec.token_count(grid=shape.grid):,}",
         "questions": f"{questions:,}",
         "videos": f"{videos:,}",

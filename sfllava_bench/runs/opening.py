@@ -11,7 +11,7 @@ def check_files(
     paths: list[Path],
     *,
     workers: int = 2,
-    timeout_s: float = 60.0,
+    timeout_s: float | None = 60.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[Path, str]:
     """The files that do not open, with the cause.

@@ -6,11 +6,13 @@ without some videos; their questions then count as failed.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.scores.chat import Chat, Judge, JudgeError
 from sfllava_bench.runs.opening import check_files
 from sfllava_bench.questions.records import Question
@@ -86,8 +88,6 @@ def check_videos(
     questions: list[Question],
     videos: VideoFolder,
     *,
-    workers: int = 2,
-    timeout_s: float = 60.0,
     open_files: bool = True,
     watched: frozenset[str] = frozenset(),
     progress=None,
@@ -97,13 +97,8 @@ def check_videos(
     Args:
         open_files: read each file through and decode its first frame, in child processes; False only finds them.
         watched: names of videos that an earlier start has watched already: they are found, not opened again.
-        workers, timeout_s, progress: see `check_files`.
-
-    Raises:
-        ValueError: less than 1 worker.
+        progress: see `check_files`.
     """
-    if workers < 1:
-        raise ValueError(f"workers={workers}: open at least 1 file at a time")
     counts = Counter(question.video for question in questions)
     causes, found = {}, {}
     for name in counts:
@@ -112,39 +107,38 @@ def check_videos(
         except VideoError as error:
             causes[name] = error.cause
     unknown = [path for name, path in found.items() if open_files and name not in watched]
-    broken = check_files(unknown, workers=workers, timeout_s=timeout_s, progress=progress)
+    broken = check_files(unknown, workers=videos.workers, timeout_s=videos.timeout_s, progress=progress)
     causes |= {name: broken[path] for name, path in found.items() if path in broken}
     before = f", {len(watched & counts.keys())} had been watched before" if watched & counts.keys() else ""
     note = f"{len(unknown)} files were opened{before}" if open_files else "files were found, not opened"
     return Preflight({name: causes[name] for name in counts if name in causes}, dict(counts), notes=[note])
 
 
-def check_plans(
-    plans: list,
+def check_experiments(
+    experiments: list[Experiment],
     judge: Judge | None = None,
     *,
     out: str | Path | None = None,
-    follow_links: bool = False,
-    **options: object,
+    open_videos: Callable[[Path], VideoFolder] = VideoFolder,
 ) -> Preflight:
-    """What all of these plans need together: each video opened once, memory for each spec, room, the judge.
+    """What all of these experiments need together: each video opened once, memory for each spec, room, the judge.
 
     Args:
-        plans: `Plan` values.  out: where the runs' files will be; None: room for them is not tried.
-        options: as in `check_videos`.
+        out: where the runs' files will be; None: room for them is not tried.
+        open_videos: as in `reproduce`.
 
     Raises:
         AnnotationError: the annotation files cannot be used.  VideoError: there is no such folder of videos.
         ModelError: no such checkpoint, or one that cannot be used.
     """
     videos, counts, obstacles, notes = {}, Counter(), check_room(out), []
-    for folder in dict.fromkeys(plan.videos for plan in plans):
-        here = sorted((plan for plan in plans if plan.videos == folder), key=lambda plan: not plan.other_film)
-        asked = {(question.benchmark, question.key): question for plan in here for question in plan.questions()}
-        found = check_videos(list(asked.values()), VideoFolder(folder, follow_links=follow_links), **options)
+    for folder in dict.fromkeys(experiment.videos for experiment in experiments):
+        here = sorted((one for one in experiments if one.videos == folder), key=lambda one: not one.other_film)
+        asked = {(question.benchmark, question.key): question for one in here for question in one.questions()}
+        found = check_videos(list(asked.values()), open_videos(folder))
         videos, notes = videos | found.videos, notes + found.notes
         counts.update(found.questions)
-    for model, spec in dict.fromkeys((plan.model, plan.settings.pathways) for plan in plans):
+    for model, spec in dict.fromkeys((experiment.model, experiment.pathways) for experiment in experiments):
         for lines, new in zip((obstacles, notes), check_memory(model, spec)):
             lines += new
     for lines, new in zip((obstacles, notes), check_judge(judge)):

@@ -1,4 +1,4 @@
-"""From a plan to its report: preflight, model, answers, judgements, numbers. What is done already is not done again."""
+"""From an experiment to its report: preflight, model, answers, judgements, numbers. What is done is not done again."""
 
 import contextlib
 import shutil
@@ -12,91 +12,89 @@ from sfllava_bench.answers.counts import Outcome, read_outcome
 from sfllava_bench.scores.chat import Judge, JudgeError
 from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
 from sfllava_bench.scores.judge import Judgements, judge_answers, judgements_file, settings_of
-from sfllava_bench.runs.plans import Plan
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
-from sfllava_bench.answers.runner import run_benchmark
+from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
 from sfllava_bench.reports.timing import compare_ways
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.checkpoints import ModelError
 from sfllava_core.video.integrity import VideoError
-from sfllava_core.video.reading import DEFAULT_TIMEOUT_S
 
 FAILS = (AnnotationError, PreflightError, JudgeError, JournalError, ModelError, VideoError, OSError)
 
 
 @host_at_fault()
 def reproduce(
-    plan: Plan,
+    experiment: Experiment,
     out: str | Path = "runs",
     *,
     judge: Judge | None = None,
     load: Callable[[str], object] | None = None,
+    open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
-    follow_links: bool = False,
     batch: int = 16,
-    workers: int = 2,
-    ahead: int = 4,
-    timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> dict:
-    """Run a plan to the end, or go on with it, or find it done.
+    """Run an experiment to the end, or go on with it, or find it done.
 
-    Writes out/<plan.id>/: answers.jsonl, judgements-....jsonl, results.json, report.html.
+    Writes out/<experiment.id>/: answers.jsonl, judgements-....jsonl, results.json, report.html.
 
     Args:
         judge: for open-ended questions and VCGBench; without one only exact and token match are given for those.
         load: makes the model of its name; the default is `VideoLLM.from_pretrained`.
+        open_videos: makes the folder of videos of its path, with what there is to say about decoding, such as
+            `partial(VideoFolder, timeout_s=600)`.
         allow_missing: run although videos are missing; their questions count as failed in every number.
         retry_failed: ask again what failed at an earlier start.
         one_by_one: for this many videos, ask again one question at a time with nothing shared, and report both times.
-        batch, workers, ahead, timeout_s, progress: as in `run_benchmark`; timeout_s for the report's pictures too.
+        batch, progress: as in `run`.
 
     Returns:
         The content of results.json; `results["skipped"]` is True where all of it was done before.
 
     Raises:
         PreflightError: something is missing; nothing was begun.
-        HostError, ModelError: as in `run_benchmark`; the same again goes on.
+        HostError, ModelError: as in `run`; the same again goes on.
     """
-    folder, questions = Path(out) / plan.id, plan.questions()
+    folder, questions = Path(out) / experiment.id, experiment.questions()
     needs_judge = judge is not None and any(question.task != MULTIPLE_CHOICE for question in questions)
     judge = judge if needs_judge else None
-    asked_for = fingerprints(plan, questions, judge, one_by_one)
+    asked_for = fingerprints(experiment, questions, judge, one_by_one)
     done = finished(folder / "results.json", asked_for, retry_failed)
     if done == "all":
         results = read_results(folder / "results.json")
-        say(f"{plan.id}: done already, {results['books']['text']}")
+        say(f"{experiment.id}: done already, {results['books']['text']}")
         return {**results, "skipped": True}
 
-    videos = VideoFolder(plan.videos, follow_links=follow_links)
-    showing = {"videos": videos, "timeout_s": timeout_s, "asked_for": asked_for, "say": say, "progress": progress}
+    videos = open_videos(experiment.videos)
+    showing = {"videos": videos, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
         outcome, earlier = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")
-        return score(plan, questions, outcome, folder, judge, ways=earlier.get("one_by_one"), **showing)
-    preflight(plan, questions, videos, judge, allow_missing, folder, say)
-    llm = (load or load_model)(plan.model)
-    adopt(folder, answers_fingerprint(plan.settings.record(questions, llm)), say)
-    running = {"batch": batch, "workers": workers, "ahead": ahead, "timeout_s": timeout_s}
-    running |= {"retry_failed": retry_failed, "progress": progress}
-    outcome = run_benchmark(llm, questions, videos, folder / "answers.jsonl", plan.settings, **running)
-    say(f"{plan.id}: {outcome.books(questions)}")
+        return score(experiment, questions, outcome, folder, judge, ways=earlier.get("one_by_one"), **showing)
+    preflight(experiment, questions, videos, judge, allow_missing, folder, say)
+    llm = (load or load_model)(experiment.model)
+    adopt(folder, answers_fingerprint(experiment.record(questions, llm)), say)
+    running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
+    outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
+    say(f"{experiment.id}: {outcome.books(questions)}")
     ways = None
     if one_by_one:
-        alone = ask_one_by_one(llm, questions, videos, folder, plan, one_by_one, running)
+        alone = one_at_a_time(experiment, questions, one_by_one)
+        alone = run(llm, [alone], videos, out, file="one_by_one.jsonl", **running)[experiment.id]
         ways = compare_ways(outcome, alone)
-        say(f"{plan.id}: {ways['text']}")
-    return score(plan, questions, outcome, folder, judge, ways=ways, **showing)
+        say(f"{experiment.id}: {ways['text']}")
+    return score(experiment, questions, outcome, folder, judge, ways=ways, **showing)
 
 
 def score(
-    plan: Plan,
+    experiment: Experiment,
     questions: list[Question],
     outcome: Outcome,
     folder: Path,
@@ -105,7 +103,6 @@ def score(
     videos: VideoFolder | None,
     asked_for: dict[str, str] | None = None,
     ways: dict | None = None,
-    timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> dict:
@@ -114,37 +111,41 @@ def score(
     if judge is not None:
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
-        say(f"{plan.id}: judge: {judgements.books}{'; ' + judgements.stopped if judgements.stopped else ''}")
+        say(f"{experiment.id}: judge: {judgements.books}{'; ' + judgements.stopped if judgements.stopped else ''}")
     results = make_results(
-        questions, outcome, judgements, run=plan.id, published=plan.published, note=plan.note, plan=asked_for
+        questions, outcome, judgements, run=experiment.id, published=experiment.published, note=experiment.note, plan=asked_for
     )
     if ways is not None:
         results["one_by_one"] = ways
-    shown = {"judgements": judgements, "videos": videos, "timeout_s": timeout_s}
-    write_report(results, questions, outcome, folder / "report.html", **shown)
+    write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")
-    say(f"{plan.id}: report: {folder / 'report.html'}")
+    say(f"{experiment.id}: report: {folder / 'report.html'}")
     return {**results, "skipped": False}
 
 
-def rescore(plan: Plan, out: str | Path = "runs", judge: Judge | None = None, **more: object) -> dict:
+def rescore(
+    experiment: Experiment,
+    out: str | Path = "runs",
+    judge: Judge | None = None,
+    *,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> dict:
     """Score a run's answers again, by another judge or wording say; neither model nor GPU is needed.
 
-    more: timeout_s, progress, say, as in `reproduce`.
-
     Raises:
-        JournalError: the plan has not been run.  BooksError: its answers are of other questions.
+        JournalError: the experiment has not been run.  BooksError: its answers are of other questions.
     """
-    folder, questions = Path(out) / plan.id, plan.questions()
+    folder, questions = Path(out) / experiment.id, experiment.questions()
     outcome = read_outcome(folder / "answers.jsonl")
     videos = None
     with contextlib.suppress(VideoError):
-        videos = VideoFolder(plan.videos)
-    return score(plan, questions, outcome, folder, judge, videos=videos, **more)
+        videos = VideoFolder(experiment.videos)
+    return score(experiment, questions, outcome, folder, judge, videos=videos, progress=progress, say=say)
 
 
 def preflight(
-    plan: Plan,
+    experiment: Experiment,
     questions: list[Question],
     videos: VideoFolder,
     judge: Judge | None,
@@ -157,7 +158,7 @@ def preflight(
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in read_outcome(folder / "answers.jsonl").watched}
     found = check_videos(questions, videos, watched=frozenset(watched))
-    obstacles, notes = map(add, check_memory(plan.model, plan.settings.pathways), check_judge(judge))
+    obstacles, notes = map(add, check_memory(experiment.model, experiment.pathways), check_judge(judge))
     found = replace(found, obstacles=[*obstacles, *check_room(folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))
@@ -181,23 +182,22 @@ def adopt(folder: Path, wanted: str, say: Callable[[str], None]) -> None:
                 return
 
 
-def ask_one_by_one(llm, questions, videos, folder: Path, plan: Plan, number: int, running: dict) -> Outcome:
-    """The released way on the first videos, into a file of its own."""
+def one_at_a_time(experiment: Experiment, questions: list[Question], number: int) -> Experiment:
+    """The same in the released way, on the first videos: everything done again for each question."""
     names = set(list(dict.fromkeys(question.video for question in questions))[:number])
-    some = [question for question in questions if question.video in names]
-    settings = replace(plan.settings, share="nothing")
-    return run_benchmark(llm, some, videos, folder / "one_by_one.jsonl", settings, **running)
+    some = tuple(question for question in questions if question.video in names)
+    return replace(experiment, share="nothing", asked=some, task="", max_videos=None, other_film=False)
 
 
-def fingerprints(plan: Plan, questions: list[Question], judge: Judge | None, one_by_one: int) -> dict[str, str]:
+def fingerprints(experiment: Experiment, questions: list[Question], judge: Judge | None, one_by_one: int) -> dict[str, str]:
     """Stand for what was asked for: its answers, and all of it. The same again is skipped."""
-    answers = {**plan.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
+    answers = {**experiment.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
     judged = None if judge is None else settings_of(questions, judge)
     return {"answers": fingerprint(answers), "all": fingerprint({**answers, "judge": judged})}
 
 
 def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
-    """What an earlier start has finished of the same plan: "all", "answers" or "" for nothing."""
+    """What an earlier start has finished of the same experiment: "all", "answers" or "" for nothing."""
     try:
         results = read_results(path)
     except ResultsError:
@@ -210,15 +210,15 @@ def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
     return "answers" if left or results["plan"]["all"] != asked_for["all"] else "all"
 
 
-def how_to_go_on(plans: list[Plan], out: str | Path) -> str:
-    """What is kept of plans that were broken off, and how to go on, in one line."""
-    answered = sum(count_answered(Path(out) / plan.id / "answers.jsonl")[0] for plan in plans)
-    expected = sum(len(plan.questions()) for plan in plans)
+def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
+    """What is kept of experiments that were broken off, and how to go on, in one line."""
+    answered = sum(count_answered(Path(out) / experiment.id / "answers.jsonl")[0] for experiment in experiments)
+    expected = sum(len(experiment.questions()) for experiment in experiments)
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
 
 
 def load_model(name: str) -> object:
-    """The model of a plan."""
+    """The model of an experiment."""
     from sfllava_core.model import VideoLLM
 
     return VideoLLM.from_pretrained(name)

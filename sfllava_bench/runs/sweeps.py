@@ -1,4 +1,4 @@
-"""A list of plans, run one after another: what is done is skipped, what fails is named, and one table is made of it."""
+"""Experiments, run one after another: what is done is skipped, what fails is named, and one table is made of them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,44 +8,41 @@ from sfllava_bench.scores.chat import Judge
 from sfllava_bench.reports.compare import Made, compare, first_alike, read_made
 from sfllava_bench.reports.html import page, table, tag
 from sfllava_bench.answers.journal import answers_fingerprint
-from sfllava_bench.runs.plans import Plan
-from sfllava_bench.runs.preflight import check_plans
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.runs.preflight import check_experiments
 from sfllava_bench.reports.report import STYLE
 from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, reproduce
 from sfllava_bench.reports.results import read_results
 from sfllava_bench.answers.surroundings import host_at_fault
-from sfllava_bench.answers.together import answer_together, can_share
-from sfllava_core.video.reading import DEFAULT_TIMEOUT_S
+from sfllava_bench.answers.loop import can_share, run
+from sfllava_core.video.folder import VideoFolder
 
 
 def sweep(
-    plans: list[Plan],
+    experiments: list[Experiment],
     out: str | Path = "runs",
     *,
     together: bool = False,
     judge: Judge | None = None,
     load: Callable[[str], object] | None = None,
+    open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
-    follow_links: bool = False,
     batch: int = 16,
-    workers: int = 2,
-    ahead: int = 4,
-    timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> list[dict]:
-    """Run a list of plans; what is done is skipped, what fails is named and the others go on. Builds one table.
+    """Run a list of experiments; what is done is skipped, what fails is named and the others go on. Builds one table.
 
     A run on the same questions as an earlier one of the list is compared with that, question by question.
 
-    Writes out/table.json and out/table.html. Each model is loaded once, where plans of one model follow each other.
+    Writes out/table.json and out/table.html. Each model is loaded once, where experiments of one model follow each other.
 
     Args:
-        together: plans of one model and one folder of videos are answered film by film, each film decoded and encoded
-            once for all of them (together.py); the answers are the same, the seconds of a film are split evenly. Not
-            with `one_by_one`.
+        together: experiments of one model and one folder of videos are answered in one loop, each video decoded and
+            encoded once for all of them; the answers are the same, the seconds of a video are split evenly. Not with
+            `one_by_one`.
         The others: as in `reproduce`.
 
     Returns:
@@ -57,25 +54,24 @@ def sweep(
     rows: list[dict] = []
     made: list[Made] = []
     options = {
-        "judge": judge, "load": keep_last(load or load_model), "allow_missing": allow_missing,
-        "retry_failed": retry_failed, "follow_links": follow_links, "batch": batch, "workers": workers, "ahead": ahead,
-        "timeout_s": timeout_s, "progress": progress, "say": say,
+        "judge": judge, "load": keep_last(load or load_model), "open_videos": open_videos,
+        "allow_missing": allow_missing, "retry_failed": retry_failed, "batch": batch, "progress": progress, "say": say,
     }  # fmt: skip
-    if together and can_share(plans) and not one_by_one:
+    if together and can_share(experiments) and not one_by_one:
         try:
-            answer_ahead(plans, Path(out), **options)
-        except FAILS as error:  # what is missing is named again below, plan by plan
+            answer_together(experiments, Path(out), **options)
+        except FAILS as error:  # what is missing is named again below, experiment by experiment
             say(f"not answered together: {error}")
-    for plan in plans:
+    for experiment in experiments:
         try:
-            table_rows = reproduce(plan, out, one_by_one=one_by_one, **options)["table"]
+            table_rows = reproduce(experiment, out, one_by_one=one_by_one, **options)["table"]
         except FAILS as error:
-            rows.append({"run": plan.id, "benchmark": plan.benchmark, "metric": f"{type(error).__name__}: {error}"})
+            rows.append({"run": experiment.id, "benchmark": experiment.benchmark, "metric": f"{type(error).__name__}: {error}"})
             continue
         if not table_rows:
-            rows.append({"run": plan.id, "benchmark": plan.benchmark, "metric": "answered, not judged: name a judge"})
+            rows.append({"run": experiment.id, "benchmark": experiment.benchmark, "metric": "answered, not judged: name a judge"})
             continue
-        made.append(read_made(plan, out))
+        made.append(read_made(experiment, out))
         against = first_alike(made)
         text = "-" if against is None else compare(made[-1], against)
         rows += [{**row, "against": "" if place else text} for place, row in enumerate(table_rows)]
@@ -85,35 +81,36 @@ def sweep(
 
 
 @host_at_fault()
-def answer_ahead(
-    plans: list[Plan],
+def answer_together(
+    experiments: list[Experiment],
     out: Path,
     *,
     judge: Judge | None,
     load: Callable[[str], object],
+    open_videos: Callable[[Path], VideoFolder],
     allow_missing: bool,
     retry_failed: bool,
-    follow_links: bool,
+    batch: int,
+    progress: bool,
     say: Callable[[str], None],
-    **running: object,
 ) -> None:
-    """Answer what is left of plans that share their films; the loop of `sweep` then finds it answered.
-
-    running: batch, workers, ahead, timeout_s, progress of `answer_together`.
+    """Answer what is left of experiments that share their videos; `reproduce` then finds it answered.
 
     Raises:
         PreflightError: something is missing; nothing was begun.
     """
-    asked = [(plan, plan.questions()) for plan in plans]
+    asked = [(experiment, experiment.questions()) for experiment in experiments]
     done = [finished(out / p.id / "results.json", fingerprints(p, q, judge, 0), retry_failed) for p, q in asked]
     asked = [one for one, state in zip(asked, done) if not state]
     if len(asked) < 2:
         return
-    check_plans([plan for plan, _ in asked], judge, out=out, follow_links=follow_links).require(allow_missing)
-    llm, alike = load(plans[0].model), {}
-    for plan, questions in asked:  # what asks the very same is answered once; `reproduce` takes it over
-        alike.setdefault(answers_fingerprint(plan.settings.record(questions, llm)), plan)
-    answer_together(llm, list(alike.values()), out, retry_failed=retry_failed, say=say, **running)
+    check_experiments([experiment for experiment, _ in asked], judge, out=out, open_videos=open_videos).require(allow_missing)
+    llm, alike = load(experiments[0].model), {}
+    for experiment, questions in asked:  # what asks the very same is answered once; `reproduce` takes it over
+        alike.setdefault(answers_fingerprint(experiment.record(questions, llm)), experiment)
+    videos, some = open_videos(experiments[0].videos), list(alike.values())
+    say(f"{sum(len(questions) for _, questions in asked)} questions in {len(some)} runs on the same videos")
+    run(llm, some, videos, out, retry_failed=retry_failed, batch=batch, progress=progress)
 
 
 def keep_last(load: Callable[[str], object]) -> Callable[[str], object]:

@@ -1,13 +1,17 @@
-"""Video names -> files: a benchmark's videos, wherever they lie below one folder, and nowhere else."""
+"""Video names -> files -> frames: a benchmark's videos, wherever they lie below one folder, and nowhere else."""
 
 import os
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from typing import SupportsIndex
 
 from sfllava_core.video.decoders import IMAGE_SUFFIXES
+from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import VideoError
+from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
 
 VIDEO_SUFFIXES = (
     ".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".ogg", ".wmv", ".flv", ".3gp",
@@ -22,16 +26,40 @@ def without_extension(name: str) -> str:
 
 
 class VideoFolder:
-    """The videos below a folder, by name.
+    """The videos below a folder, by name, and how they are decoded.
 
     A video is a file with a video's extension in any letter case, in any sub-folder, or a folder of images. A name is
     found as it is, with "v_" put before it, or with its "v_" taken off (ActivityNet is stored both ways), and may lead
     through sub-folders ("1164/4010069381"). Letter case counts: YouTube's ids differ by it.
 
-    The folder is read once, when the object is made. Links that lead out of it are not followed unless `follow_links`.
+    The folder is read once, when the object is made.
     """
 
-    def __init__(self, root: str | Path, *, follow_links: bool = False):
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        follow_links: bool = False,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        workers: int = 2,
+        prefetch: int = 4,
+    ):
+        """Look for the videos.
+
+        Args:
+            root: the folder.
+            follow_links: use links, too, that lead out of it.
+            timeout_s: limit for decoding one video, in seconds; None is no limit.
+            workers: how many videos are decoded at a time where many are read.
+            prefetch: how many are decoded in advance then, and wait in memory.
+
+        Raises:
+            VideoError: there is no such folder.
+            ValueError: less than 1 worker, or less than 1 in advance.
+        """
+        if workers < 1 or prefetch < 1:
+            raise ValueError(f"workers={workers}, prefetch={prefetch}: both must be at least 1")
+        self.timeout_s, self.workers, self.prefetch = timeout_s, workers, prefetch
         self.root = Path(root)
         if not self.root.is_dir():
             raise VideoError(self.root, "there is no such folder", "give the folder that holds the videos")
@@ -58,6 +86,22 @@ class VideoFolder:
             if found:
                 return self._best(name, found)
         raise VideoError(self.root / name, self._why_missing(wanted.name), "put it below the videos' folder")
+
+    def read(
+        self,
+        name: str,
+        num_frames: SupportsIndex | Sequence[SupportsIndex] = 50,
+        *,
+        decoder: str = "auto",
+        size: Sequence[SupportsIndex] | None = None,
+    ) -> Frames:
+        """Frames of the video called `name`, as `read_frames` gives them, within this folder's limit of time.
+
+        Raises:
+            VideoError: no such video, or it cannot be decoded in time.
+            HostError: the machine is at fault.
+        """
+        return read_frames(self.find(name), num_frames, decoder=decoder, size=size, timeout_s=self.timeout_s)
 
     def _scan(self) -> list[Path]:
         """All videos below the root."""

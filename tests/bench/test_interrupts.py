@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from sfllava_bench.answers.journal import count_answered
-from sfllava_bench.answers.prefetch import Job, decode_ahead
+from sfllava_bench.answers.prefetch import prefetch
 from sfllava_core.defaults import ROOT
 from sfllava_core.video.integrity import VideoError
 
@@ -128,14 +128,14 @@ def test_ask_ends_its_decoder_too(number, code, hanging):
 HANGS_AHEAD = """
 import sys, threading
 from pathlib import Path
-from sfllava_bench.answers.prefetch import Job, decode_ahead
+from sfllava_bench.answers.prefetch import prefetch
 from sfllava_core.video.reading import read_frames
 from sfllava_bench.stopping import run_command, stopped
 
 def main():
     threading.Thread(target=threading.Event().wait).start()  # one for which Python itself would wait
     try:
-        for decoded in decode_ahead([Job(sys.argv[1], [])], lambda name: read_frames(name, 4)):
+        for decoded in prefetch([sys.argv[1]], lambda name: read_frames(name, 4)):
             raise AssertionError(decoded)
     except KeyboardInterrupt as error:
         return stopped(error, "go on")
@@ -209,7 +209,7 @@ def test_closing_does_not_wait_and_reads_nothing_more():
             go_on.wait(30)
         raise VideoError(name, "no such thing")
 
-    decoding = decode_ahead([Job(name, []) for name in ("first", "hangs", "a", "b")], read, workers=1, ahead=3)
+    decoding = prefetch(["first", "hangs", "a", "b"], read, workers=1, count=3)
     assert next(decoding).error.cause == "no such thing"
     before = time.monotonic()
     decoding.close()

@@ -12,11 +12,13 @@ import torch
 from pocket.layouts import LAYOUTS as POCKET_LAYOUTS
 from pocket.layouts import Film, read_video, tokens_of
 from sfllava_bench.answers.counts import read_outcome
-from sfllava_bench.answers.layouts import LAYOUTS, SLOWFAST, Layout, ask_through, of_other_films
-from sfllava_bench.answers.together import answer_together, can_share
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.layouts import LAYOUTS, SLOWFAST, ask_through
+from sfllava_bench.answers.loop import can_share, run
 from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.questions.toy import of_other_films
 from sfllava_bench.reports import pocketbench
-from sfllava_bench.reports.pocketbench import pocketbench_plans, pocketbench_scores
+from sfllava_bench.reports.pocketbench import pocketbench_experiments, pocketbench_scores
 from sfllava_bench.runs.sweeps import sweep
 from sfllava_bench.scores.stats import clustered_interval
 from sfllava_core import Blind, VideoLLM, parse_spec, read_frames, token_budget
@@ -38,7 +40,7 @@ SAME_AS_POCKETS = {  # names here -> names in the pocket model's own evaluation
     "image grid": "image grid 2x2, AnyRes",
 }
 FEW = {name: LAYOUTS[name] for name in (SLOWFAST, "fast only", "image grid", "no visual tokens", "another film")}
-QUIET = {"progress": False, "timeout_s": None, "say": lambda text: None}
+QUIET = {"progress": False, "say": lambda text: None}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def about(questions, *films):
 @pytest.mark.parametrize("name", ["pocket_0000", "pocket_0077", "pocket_0078", "pocket_0079"])
 def test_frames_read_for_several_numbers_are_those_of_each(name):
     """H.264, VP9, a variable frame rate and a gif; in this process and in a worker."""
-    together = read_frames(FILMS.find(name), [50, 11, 4], timeout_s=None)
+    together = read_frames(FILMS.find(name), [50, 11, 4])
     assert len(together) == len(set(together.indices)) < 50 + 11 + 4
     for number in (4, 11, 50):
         alone, taken = read_frames(FILMS.find(name), number), together.sampled(number)
@@ -75,7 +77,7 @@ def test_the_layouts_are_those_of_the_pocket_models_own_evaluation(pocket):
         name: tokens_of(POCKET_LAYOUTS[theirs]) for name, theirs in SAME_AS_POCKETS.items()
     }
     film = Film(pocket.model, read_video(FILMS.find("pocket_0003")))
-    pixels = read_frames(FILMS.find("pocket_0003"), [50, 150, 48, 22, 11, 5, 4], size=(96, 96), timeout_s=None)
+    pixels = read_frames(FILMS.find("pocket_0003"), [50, 150, 48, 22, 11, 5, 4], size=(96, 96))
     for name, theirs in SAME_AS_POCKETS.items():
         spec = LAYOUTS[name].pathways
         tokens = pocket.watch_frames(pixels.sampled(spec.num_frames), spec).tokens
@@ -104,7 +106,7 @@ def test_shared_films_are_answered_as_each_spec_by_itself(pocket, questions):
     """Every layout, both forms, from the files through `watch`, with no prefix shared: the same words."""
     some = about(questions, "pocket_0003", "pocket_0079")[::3]
     assert {bool(question.options) for question in some} == {True, False}
-    found = list(ask_through(pocket, LAYOUTS, some, FILMS, timeout_s=None))
+    found = list(ask_through(pocket, LAYOUTS, some, FILMS))
     assert Counter(one.layout for one in found) == dict.fromkeys(LAYOUTS, len(some))
     elsewhere = {question.key: question.video for question in of_other_films(some)}
     texts = {(one.layout, one.question.key): one.text for one in found}
@@ -126,7 +128,7 @@ def test_answers_are_the_same_from_run_to_run(questions):
 
 def test_right_is_exact_words_or_the_letter(pocket, questions):
     some = about(questions, "pocket_0003")
-    for one in ask_through(pocket, {"one": LAYOUTS[SLOWFAST].pathways}, some, FILMS, timeout_s=None):
+    for one in ask_through(pocket, {"one": LAYOUTS[SLOWFAST].pathways}, some, FILMS):
         if one.question.options:
             assert one.right == (one.text[:1].upper() == one.question.answer_letter)
         else:
@@ -136,7 +138,7 @@ def test_right_is_exact_words_or_the_letter(pocket, questions):
 def test_a_film_that_is_gone_is_an_error_for_every_layout(pocket, questions, tmp_path):
     (tmp_path / "pocket_0001.mp4").write_bytes(FILMS.find("pocket_0001").read_bytes())
     some = about(questions, "pocket_0001", "pocket_0002")
-    found = list(ask_through(pocket, FEW, some, VideoFolder(tmp_path), timeout_s=None))
+    found = list(ask_through(pocket, FEW, some, VideoFolder(tmp_path)))
     assert len(found) == len(FEW) * len(some)
     for one in found:
         film = one.question.video
@@ -151,62 +153,64 @@ def test_another_film_is_never_ones_own(questions):
     assert Counter(q.video for q in moved) == Counter(q.video for q in questions)
 
 
-def plans_of(films, **more):
-    return pocketbench_plans(layouts=FEW, max_videos=films, **more)
+def experiments_of(films, **more):
+    return pocketbench_experiments(layouts=FEW, max_videos=films, **more)
 
 
-def answers_in(folder, plans):
+def answers_in(folder, experiments):
     """Plan -> question -> what was written."""
-    outcomes = {plan.id: read_outcome(folder / plan.id / "answers.jsonl") for plan in plans}
+    outcomes = {experiment.id: read_outcome(folder / experiment.id / "answers.jsonl") for experiment in experiments}
     return {name: {key: record["answers"] for key, record in one.answers.items()} for name, one in outcomes.items()}
 
 
 def test_a_run_that_was_broken_off_ends_as_one_that_was_not(pocket, tmp_path):
-    plans = plans_of(3)
-    answer_together(pocket, plans, tmp_path / "whole", **QUIET)
-    for plan in plans:  # what a kill in the midst of the second film leaves: some plans have more of it than others
-        lines = (tmp_path / "whole" / plan.id / "answers.jsonl").read_bytes().splitlines(keepends=True)
-        keep = 20 if plan is plans[0] else 16
-        (tmp_path / "torn" / plan.id).mkdir(parents=True)
-        (tmp_path / "torn" / plan.id / "answers.jsonl").write_bytes(b"".join(lines[:keep]) + lines[keep][:30])
-    answer_together(pocket, plans, tmp_path / "torn", **QUIET)
-    whole = answers_in(tmp_path / "whole", plans)
-    assert answers_in(tmp_path / "torn", plans) == whole
+    experiments = experiments_of(3)
+    run(pocket, experiments, FILMS, tmp_path / "whole", progress=False)
+    for experiment in (
+        experiments
+    ):  # what a kill in the midst of the second film leaves: some experiments have more of it than others
+        lines = (tmp_path / "whole" / experiment.id / "answers.jsonl").read_bytes().splitlines(keepends=True)
+        keep = 20 if experiment is experiments[0] else 16
+        (tmp_path / "torn" / experiment.id).mkdir(parents=True)
+        (tmp_path / "torn" / experiment.id / "answers.jsonl").write_bytes(b"".join(lines[:keep]) + lines[keep][:30])
+    run(pocket, experiments, FILMS, tmp_path / "torn", progress=False)
+    whole = answers_in(tmp_path / "whole", experiments)
+    assert answers_in(tmp_path / "torn", experiments) == whole
     assert all(len(answers) == 3 * 12 for answers in whole.values())
 
 
 def test_together_and_one_after_another_give_the_same_answers(pocket, tmp_path):
     """With every option that a sweep has, each at its default: none may travel on to where it is not known."""
-    plans = plans_of(2)
+    experiments = experiments_of(2)
     options = {name: one.default for name, one in signature(sweep).parameters.items() if one.kind is one.KEYWORD_ONLY}
     options |= {"together": True, "load": lambda name: pocket, **QUIET}
-    assert options.keys() >= {"one_by_one", "batch", "workers", "ahead", "retry_failed", "follow_links"}
-    sweep(plans, tmp_path / "together", **options)
-    sweep(plans, tmp_path / "apart", load=lambda name: pocket, **QUIET)
-    assert answers_in(tmp_path / "together", plans) == answers_in(tmp_path / "apart", plans)
+    assert options.keys() >= {"one_by_one", "batch", "retry_failed", "open_videos"}
+    sweep(experiments, tmp_path / "together", **options)
+    sweep(experiments, tmp_path / "apart", load=lambda name: pocket, **QUIET)
+    assert answers_in(tmp_path / "together", experiments) == answers_in(tmp_path / "apart", experiments)
 
 
-def test_only_plans_of_one_kind_share():
-    plans = plans_of(2)
-    assert can_share(plans) and not can_share([plans[0], plans[0]])
-    assert not can_share([plans[0], replace(plans[1], model="another")])
-    assert not can_share([replace(plan, settings=replace(plan.settings, share="nothing")) for plan in plans])
-    assert not can_share([replace(plan, settings=replace(plan.settings, decoder="decord")) for plan in plans])
+def test_only_experiments_of_one_kind_share(pocket):
+    experiments = experiments_of(2)
+    assert can_share(experiments) and not can_share([experiments[0], experiments[0]])
+    assert not can_share([experiments[0], replace(experiments[1], model="another")])
+    assert not can_share([replace(experiment, share="nothing") for experiment in experiments])
+    assert not can_share([replace(experiment, decoder="decord") for experiment in experiments])
     with pytest.raises(ValueError, match="ids of their own"):
-        answer_together(None, [plans[0], plans[0]], Path("nowhere"))
+        run(pocket, [experiments[0], experiments[0]], FILMS, Path("nowhere"))
 
 
 def test_the_table_weighs_forms_and_families_alike(pocket, tmp_path):
     """Each number by hand from the records, the intervals by the library's own bootstrap."""
-    plans = plans_of(4)
-    sweep(plans, tmp_path, together=True, load=lambda name: pocket, **QUIET)
-    scores = pocketbench_scores(plans, tmp_path, FEW)
+    experiments = experiments_of(4)
+    sweep(experiments, tmp_path, together=True, load=lambda name: pocket, **QUIET)
+    scores = pocketbench_scores(experiments, tmp_path, FEW)
     assert [row.layout for row in scores] == list(FEW) and scores[0].lead is None
     assert [row.tokens for row in scores] == [776, 200, 744, 0, 776]
     means = {}
-    for row, plan in zip(scores, plans):
-        outcome, cells = read_outcome(tmp_path / plan.id / "answers.jsonl"), {}
-        for question in plan.questions():
+    for row, experiment in zip(scores, experiments):
+        outcome, cells = read_outcome(tmp_path / experiment.id / "answers.jsonl"), {}
+        for question in experiment.questions():
             text = outcome.answers[question.key]["answers"][0]
             right = text == question.answer if not question.options else text[:1].upper() == question.answer_letter
             cells.setdefault((question.group, bool(question.options)), []).append(right)
@@ -239,5 +243,5 @@ def test_the_lead_is_paired_by_film():
 def test_layouts_may_be_bare_specs(pocket, questions):
     some = about(questions, "pocket_0003")[:2]
     spec = parse_spec("frames4_slowall-max1x2")
-    bare, named = (list(ask_through(pocket, {"x": one}, some, FILMS, timeout_s=None)) for one in (spec, Layout(spec)))
+    bare, named = (list(ask_through(pocket, {"x": one}, some, FILMS)) for one in (spec, Experiment("x", spec)))
     assert bare == named and len(bare) == 2

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from sfllava_bench.answers.runner import run_benchmark
-from sfllava_bench.answers.settings import RunSettings
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.runs.opening import check_files
 from sfllava_bench.runs.preflight import Preflight, PreflightError, check_memory, check_videos
 from sfllava_core import SlowFast, parse_spec
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.service import service
+
+from .test_runner import answer
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ("msvd", "msrvtt", "tgif", "activitynet", "nextqa", "egoschema", "intentqa")
@@ -64,9 +65,9 @@ def test_missing_and_broken_videos_are_listed_and_stop_the_run(excerpts, damaged
         preflight.require()
     assert preflight.require(allow_missing=True).lost == 13
 
-    settings = RunSettings(parse_spec("frames4_slow2-to2x2_fastall-to1x1"), max_new_tokens=2)
+    settings = Experiment("a", parse_spec("frames4_slow2-to2x2_fastall-to1x1"), max_new_tokens=2)
     some = [question for question in questions if question.key.startswith(("msvd", "nextqa", "intentqa"))]
-    outcome = run_benchmark(llm, some, videos, tmp_path / "a.jsonl", settings, timeout_s=60, progress=False)
+    outcome = answer(llm, some, videos, tmp_path / "a.jsonl", settings)
     assert str(outcome.books(some)) == "15 expected = 6 answered + 9 failed"
     assert {q.video for q in some if q.key in outcome.failures} == {q.video for q in some} & preflight.videos.keys()
 
@@ -146,4 +147,4 @@ def test_names_in_the_list_of_what_is_missing_are_one_line_each():
 
 def test_at_least_one_file_is_opened_at_a_time(excerpts):
     with pytest.raises(ValueError, match="workers=0"):
-        check_videos(all_questions(excerpts), VideoFolder(excerpts / "videos"), workers=0)
+        VideoFolder(excerpts / "videos", workers=0)

@@ -5,8 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from sfllava_bench.answers.runner import run_benchmark
-from sfllava_bench.answers.settings import RunSettings
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.reports.html import page, picture, table, tag
 from sfllava_bench.reports.report import write_report
@@ -15,6 +14,7 @@ from sfllava_bench.terminal import one_line, visible
 from sfllava_core import parse_spec
 from sfllava_core.video.folder import VideoFolder
 
+from .test_runner import answer
 from .test_scores import choices, outcome_of
 
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">" \' &amp; </td></table></span> \u202eevil \x00\x1b[31m'
@@ -100,8 +100,8 @@ def test_it_says_what_a_reader_must_know(tmp_path):
 def test_examples_show_the_frames_that_the_model_saw(llm, excerpts, tmp_path):
     questions = load_annotations("nextqa", excerpts / "annotations")
     videos = VideoFolder(excerpts / "videos")
-    settings = RunSettings(parse_spec("frames6_slow2-to2x2"), max_new_tokens=3)
-    outcome = run_benchmark(llm, questions, videos, tmp_path / "a.jsonl", settings, timeout_s=None, progress=False)
+    settings = Experiment("a", parse_spec("frames6_slow2-to2x2"), max_new_tokens=3)
+    outcome = answer(llm, questions, videos, tmp_path / "a.jsonl", settings)
     results = make_results(questions, outcome)
     reader = read(write_report(results, questions, outcome, tmp_path / "r.html", videos=videos))
     frames = [value for name, value in reader.attributes if name == "alt"]

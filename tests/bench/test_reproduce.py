@@ -12,7 +12,7 @@ from transformers import AutoConfig, LlavaNextForConditionalGeneration
 from sfllava_bench.__main__ import main
 from sfllava_bench.reports.compare import paired, read_made
 from sfllava_bench.reports.results import read_results
-from sfllava_bench.runs.plans import make_plan
+from sfllava_bench.runs.experiments import make_experiment
 from sfllava_bench.runs.preflight import PreflightError
 from sfllava_bench.runs.reproduce import reproduce, rescore
 from sfllava_bench.runs.sweeps import sweep
@@ -70,24 +70,24 @@ class Loader:
         return self.models[name]
 
 
-def plan_for(name, benchmark, checkpoint, pocketbench, **more):
+def experiment_for(name, benchmark, checkpoint, pocketbench, **more):
     more = {"max_new_tokens": 2, **more}
     files = {"model": checkpoint, "annotations": pocketbench, "videos": pocketbench}
-    return make_plan(name, benchmark, profile="toy", **files, **more)
+    return make_experiment(name, benchmark, profile="toy", **files, **more)
 
 
 def judge_of(server):
     return Judge("stub", server.url, first_wait_s=0.01, longest_wait_s=0.02, tries=30)
 
 
-QUIET = {"say": lambda text: None, "progress": False, "timeout_s": None}
+QUIET = {"say": lambda text: None, "progress": False}
 
 
 def test_every_kind_of_table_runs_and_a_second_run_is_skipped_whole(checkpoint, pocketbench, tmp_path):
-    plans = [plan_for(name, benchmark, checkpoint, pocketbench) for name, benchmark in RUNS]
+    experiments = [experiment_for(name, benchmark, checkpoint, pocketbench) for name, benchmark in RUNS]
     loader = Loader()
     with JudgeServer(["plain", "prose", "429"]) as server:
-        rows = sweep(plans, tmp_path, judge=judge_of(server), load=loader, **QUIET)
+        rows = sweep(experiments, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         asked = len(server.requests)
         assert loader.count == 1
         assert all("value" in row for row in rows), rows
@@ -98,80 +98,82 @@ def test_every_kind_of_table_runs_and_a_second_run_is_skipped_whole(checkpoint, 
         assert all(PAPERS[run[5]] <= metrics for run, metrics in by_run.items())
         times = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*")}
         assert len(times) == 7 * 3 + 4  # answers, results and report of each, judgements of the open-ended
-        again = sweep(plans, tmp_path, judge=judge_of(server), load=loader, **QUIET)
+        again = sweep(experiments, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         assert again == rows
         assert (loader.count, len(server.requests)) == (1, asked)
         assert {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*")} == times
-    for plan in plans:
-        results = read_results(tmp_path / plan.id / "results.json")
-        assert results["books"]["answered"] == results["books"]["expected"] == len(plan.questions())
+    for experiment in experiments:
+        results = read_results(tmp_path / experiment.id / "results.json")
+        assert results["books"]["answered"] == results["books"]["expected"] == len(experiment.questions())
         assert all(row["paper"] == "-" for row in results["table"])  # a toy number is not the paper's
-        assert "not comparable" in read(tmp_path / plan.id / "report.html").text
+        assert "not comparable" in read(tmp_path / experiment.id / "report.html").text
     assert json.loads((tmp_path / "table.json").read_text())["table"] == rows
     read(tmp_path / "table.html")
 
 
 def test_a_changed_plan_is_not_skipped(checkpoint, pocketbench, tmp_path):
-    plan, loader = plan_for("table2_7b", "egoschema", checkpoint, pocketbench, max_videos=1), Loader()
-    first = reproduce(plan, tmp_path, load=loader, **QUIET)
+    experiment, loader = experiment_for("table2_7b", "egoschema", checkpoint, pocketbench, max_videos=1), Loader()
+    first = reproduce(experiment, tmp_path, load=loader, **QUIET)
     assert not first["skipped"]
-    assert reproduce(plan, tmp_path, load=loader, **QUIET)["skipped"]
-    other = replace(plan, id="other", settings=replace(plan.settings, by="likelihood"))
+    assert reproduce(experiment, tmp_path, load=loader, **QUIET)["skipped"]
+    other = replace(experiment, id="other", settings=replace(experiment.settings, by="likelihood"))
     assert not reproduce(other, tmp_path, load=loader, **QUIET)["skipped"]
     assert loader.count == 2
 
 
 def test_a_judge_that_died_is_gone_on_with_and_no_model_is_loaded(checkpoint, pocketbench, tmp_path):
-    plan, loader = plan_for("table1_7b", "msvd", checkpoint, pocketbench), Loader()
+    experiment, loader = experiment_for("table1_7b", "msvd", checkpoint, pocketbench), Loader()
     with JudgeServer(dies_after=3) as server:  # one answer goes to the preflight's question
-        first = reproduce(plan, tmp_path, judge=judge_of(server), load=loader, **QUIET)
+        first = reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         port = server.port
     assert first["judge"]["stopped"]
     assert first["judge"]["books"]["pending"] + first["judge"]["books"]["failed"] == 4
     with JudgeServer(port=port) as server:
-        second = reproduce(plan, tmp_path, judge=judge_of(server), load=loader, **QUIET)
+        second = reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         assert len(server.requests) == 4
-        assert reproduce(plan, tmp_path, judge=judge_of(server), load=loader, **QUIET)["skipped"]
+        assert reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET)["skipped"]
     assert second["judge"]["books"]["text"] == "6 expected = 6 answered + 0 failed"
     assert loader.count == 1
     with JudgeServer(model="another-judge") as server:
-        third = rescore(plan, tmp_path, replace(judge_of(server), model="another"), say=lambda t: None, progress=False)
+        third = rescore(
+            experiment, tmp_path, replace(judge_of(server), model="another"), say=lambda t: None, progress=False
+        )
     assert third["judge"]["served_models"] == {"another-judge": 6}
-    assert len(list((tmp_path / plan.id).glob("judgements-*.jsonl"))) == 2
+    assert len(list((tmp_path / experiment.id).glob("judgements-*.jsonl"))) == 2
 
 
 def test_missing_videos_stop_a_run_before_the_model_is_loaded(checkpoint, pocketbench, tmp_path):
     shutil.copytree(pocketbench, tmp_path / "bench")
     next((tmp_path / "bench").glob("nextqa/*/9000000001.mp4")).unlink()
-    plan, loader = plan_for("table2_7b", "egoschema", checkpoint, tmp_path / "bench"), Loader()
+    experiment, loader = experiment_for("table2_7b", "egoschema", checkpoint, tmp_path / "bench"), Loader()
     with pytest.raises(PreflightError, match="1 of 2 videos can be used, for 3 of 6 questions"):
-        reproduce(plan, tmp_path / "runs", load=loader, **QUIET)
+        reproduce(experiment, tmp_path / "runs", load=loader, **QUIET)
     assert loader.count == 0 and not (tmp_path / "runs").exists()
-    results = reproduce(plan, tmp_path / "runs", load=loader, allow_missing=True, **QUIET)
+    results = reproduce(experiment, tmp_path / "runs", load=loader, allow_missing=True, **QUIET)
     assert results["books"]["text"] == "6 expected = 3 answered + 3 failed"
     accuracy = results["metrics"][0]
     assert accuracy["over_expected"]["questions"] == 6 and accuracy["over_answered"]["questions"] == 3
     assert accuracy["over_expected"]["value"] * 2 == pytest.approx(accuracy["over_answered"]["value"])
-    assert "3 of 6 questions have no answer" in read(tmp_path / "runs" / plan.id / "report.html").text
+    assert "3 of 6 questions have no answer" in read(tmp_path / "runs" / experiment.id / "report.html").text
 
 
 def test_a_judge_that_does_not_answer_stops_a_run_beforehand(checkpoint, pocketbench, tmp_path):
     with JudgeServer() as server:
         judge = judge_of(server)
-    plan, loader = plan_for("table1_7b", "msvd", checkpoint, pocketbench), Loader()
+    experiment, loader = experiment_for("table1_7b", "msvd", checkpoint, pocketbench), Loader()
     with pytest.raises(PreflightError, match=r"the judge 'stub' at .* does not answer"):
-        reproduce(plan, tmp_path, judge=judge, load=loader, **QUIET)
+        reproduce(experiment, tmp_path, judge=judge, load=loader, **QUIET)
     assert loader.count == 0
-    rows = sweep([plan], tmp_path, judge=judge, load=loader, **QUIET)
+    rows = sweep([experiment], tmp_path, judge=judge, load=loader, **QUIET)
     assert rows[0]["metric"].startswith("PreflightError")
 
 
 def test_one_by_one_is_measured_and_shown(checkpoint, pocketbench, tmp_path):
-    plan = plan_for("table2_7b", "egoschema", checkpoint, pocketbench, max_new_tokens=6)
-    results = reproduce(plan, tmp_path, load=Loader(), one_by_one=2, **QUIET)
+    experiment = experiment_for("table2_7b", "egoschema", checkpoint, pocketbench, max_new_tokens=6)
+    results = reproduce(experiment, tmp_path, load=Loader(), one_by_one=2, **QUIET)
     ways = results["one_by_one"]
     assert (ways["questions"], ways["same"], ways["videos"]) == (6, 6, 2)
-    assert "6 of 6 answers are the same to the letter" in read(tmp_path / plan.id / "report.html").text
+    assert "6 of 6 answers are the same to the letter" in read(tmp_path / experiment.id / "report.html").text
     assert results["timing"]["released_way"] > results["timing"]["shared_way"] > 0
 
 
@@ -207,30 +209,30 @@ def test_the_terminal(checkpoint, excerpts, tmp_path, capsys):
 def test_the_same_asked_under_another_name_is_taken_over(checkpoint, pocketbench, tmp_path):
     """The default is a row of tables 1, 5, 6 and 7: answered once, judged once."""
     names = ("table1_7b", "table5_7b_10x12x24", "table6_7b_50x4x4", "table7_7b_all")
-    plans = [plan_for(name, "activitynet", checkpoint, pocketbench) for name in names]
+    experiments = [experiment_for(name, "activitynet", checkpoint, pocketbench) for name in names]
     with JudgeServer() as server:
-        rows = sweep(plans, tmp_path, judge=judge_of(server), load=Loader(), **QUIET)
+        rows = sweep(experiments, tmp_path, judge=judge_of(server), load=Loader(), **QUIET)
         judged = [body for body in server.requests if "Reference" in str(body)]
     assert len({row["value"] for row in rows if row["metric"] == "judge_accuracy"}) == 1
-    assert len(judged) == len(plans[0].questions())
-    answers = [(tmp_path / plan.id / "answers.jsonl").read_bytes() for plan in plans]
+    assert len(judged) == len(experiments[0].questions())
+    answers = [(tmp_path / experiment.id / "answers.jsonl").read_bytes() for experiment in experiments]
     assert answers == answers[:1] * 4
-    other = plan_for("table6_7b_50x1x1", "activitynet", checkpoint, pocketbench)
+    other = experiment_for("table6_7b_50x1x1", "activitynet", checkpoint, pocketbench)
     reproduce(other, tmp_path, load=Loader(), **QUIET)
     assert (tmp_path / other.id / "answers.jsonl").read_bytes() != answers[0]
 
 
 def test_a_sweep_compares_runs_on_the_same_questions(checkpoint, pocketbench, tmp_path):
-    default = plan_for("table2_7b", "egoschema", checkpoint, pocketbench, by="likelihood")
+    default = experiment_for("table2_7b", "egoschema", checkpoint, pocketbench, by="likelihood")
     same = replace(default, id="the_same_again")
-    other = plan_for("table4_7b_fast100", "egoschema", checkpoint, pocketbench, by="likelihood")
+    other = experiment_for("table4_7b_fast100", "egoschema", checkpoint, pocketbench, by="likelihood")
     rows = sweep([default, same, other], tmp_path, load=Loader(), **QUIET)
     assert [row["against"] for row in rows][:2] == ["-", f"+0.00 (0.00 to 0.00, p = 1.000) against {default.id}"]
-    made = [read_made(plan, tmp_path) for plan in (default, other)]
+    made = [read_made(experiment, tmp_path) for experiment in (default, other)]
     difference = rows[2]["value"] - rows[0]["value"]
     assert paired(made[1], made[0]).difference.value == pytest.approx(difference, abs=0.1)
     assert rows[2]["against"].startswith(f"{paired(made[1], made[0]).difference.value:+.2f} (")
-    open_ended = plan_for("table1_7b", "msvd", checkpoint, pocketbench)
+    open_ended = experiment_for("table1_7b", "msvd", checkpoint, pocketbench)
     reproduce(open_ended, tmp_path, load=Loader(), **QUIET)
     with pytest.raises(ValueError, match="not on the same questions"):
         paired(made[0], read_made(open_ended, tmp_path))

@@ -12,12 +12,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sfllava_bench.answers.asking import Asker
+from sfllava_bench.answers.answering import answer_video
 from sfllava_bench.answers.counts import BooksError, read_outcome
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import JournalError
-from sfllava_bench.answers.prefetch import Decoded, Job
-from sfllava_bench.answers.runner import run_benchmark
-from sfllava_bench.answers.settings import RunSettings, model_fingerprint
+from sfllava_bench.answers.loop import run as run_experiments
+from sfllava_bench.answers.prefetch import Decoded
+from sfllava_bench.answers.video_model import model_fingerprint
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.records import Question
 from sfllava_core import VideoLLM, fast_only, parse_spec, read_frames
@@ -25,12 +26,20 @@ from sfllava_core.prompts import PromptParts
 from sfllava_core.video.folder import VideoFolder
 
 SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
-SETTINGS = RunSettings(SPEC, max_new_tokens=6)
+SETTINGS = Experiment("a", SPEC, max_new_tokens=6)
 
 
 def run(llm, questions, excerpts, path, settings=SETTINGS, **more):
-    more = {"timeout_s": None, "progress": False, **more}
-    return run_benchmark(llm, questions, VideoFolder(excerpts / "videos"), path, settings, **more)
+    """Answer these questions, in one file."""
+    videos = VideoFolder(excerpts / "videos", workers=1, prefetch=2)
+    return answer(llm, questions, videos, path, settings, **more)
+
+
+def answer(llm, questions, videos, path, settings=SETTINGS, **more):
+    """One experiment by itself: its outcome."""
+    one = replace(settings, id=path.parent.name, asked=tuple(questions))
+    more = {"file": path.name, "progress": False, **more}
+    return run_experiments(llm, [one], videos, path.parents[1], **more)[one.id]
 
 
 def load(name, excerpts):
@@ -46,11 +55,11 @@ class Forgetful:
     def __getattr__(self, name):
         return getattr(self.llm, name)
 
-    def watch(self, *args, **kwargs):
+    def watch_frames(self, *args, **kwargs):
         self.watched += 1
         if self.fail is not None and self.watched == self.fail[0]:
             raise self.fail[1]
-        return self.llm.watch(*args, **kwargs)
+        return self.llm.watch_frames(*args, **kwargs)
 
 
 @pytest.mark.parametrize("name", ["msvd", "tgif", "nextqa", "egoschema", "vcgbench"])
@@ -74,7 +83,7 @@ def test_records_hold_what_the_model_itself_answers(llm, excerpts, tmp_path):
     outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl", batch=2)
     videos = VideoFolder(excerpts / "videos")
     for question in questions:
-        video = llm.watch(videos.find(question.video), SPEC, timeout_s=None)
+        video = llm.watch(videos.find(question.video), SPEC)
         choice = video.choose(question.questions[0], list(question.options), by="generation", max_new_tokens=6)
         assert outcome.answers[question.key]["answers"] == [choice.text]
 
@@ -124,9 +133,9 @@ def test_a_torn_line_is_mended_and_told_in_the_sessions_record(llm, excerpts, tm
 
 def test_a_films_record_keeps_its_seconds_of_decoding_and_of_waiting_apart(llm, excerpts):
     (question, *_) = load("egoschema", excerpts)
-    frames = read_frames(VideoFolder(excerpts / "videos").find(question.video), 4, timeout_s=None)
-    decoded = Decoded(Job(question.video, [question]), frames, None, seconds=30.0, waited=2.0)
-    *_, (told,) = Asker(llm, SETTINGS, {}, batch=1).records(decoded)
+    frames = read_frames(VideoFolder(excerpts / "videos").find(question.video), 4)
+    decoded = Decoded(question.video, frames, None, seconds=30.0, waited=2.0)
+    *_, (told,) = answer_video(llm, SETTINGS, [question], decoded, batch=1)
     assert (told["seconds"]["decode"], told["seconds"]["waited"]) == (30.0, 2.0)
     assert 0 < told["seconds"]["total"] < 30  # of the model's work alone
 
@@ -134,7 +143,7 @@ def test_a_films_record_keeps_its_seconds_of_decoding_and_of_waiting_apart(llm, 
 @pytest.mark.parametrize(
     "other",
     [
-        RunSettings(fast_only(4, (2, 2)), max_new_tokens=6), replace(SETTINGS, max_new_tokens=7),
+        Experiment("a", fast_only(4, (2, 2)), max_new_tokens=6), replace(SETTINGS, max_new_tokens=7),
         replace(SETTINGS, parts=PromptParts(input_data=False)), replace(SETTINGS, by="likelihood"),
         replace(SETTINGS, share="nothing"), replace(SETTINGS, resize="torch"),
     ],
@@ -190,7 +199,7 @@ def damaged(excerpts, tmp_path):
 
 def test_videos_that_fail_become_records_and_can_be_tried_again(llm, excerpts, damaged, tmp_path):
     questions = load("nextqa", excerpts) + [replace(q, benchmark="nextqa") for q in load("intentqa", excerpts)]
-    outcome = run(llm, questions, damaged, tmp_path / "a.jsonl", timeout_s=60)
+    outcome = run(llm, questions, damaged, tmp_path / "a.jsonl")
     assert str(outcome.books(questions)) == "9 expected = 3 answered + 6 failed"
     assert {r["video"]: r["stage"] for r in outcome.failures.values()} == {"9000000001": "video", "9000000002": "video"}
     assert "no video of this name" in outcome.failures[questions[0].key]["error"]
@@ -221,7 +230,7 @@ def test_a_video_that_does_not_fit_the_memory_fails_and_the_next_goes_on(llm, ex
 
 def test_a_context_that_is_too_long_fails_the_video(llm, excerpts, tmp_path):
     questions = load("egoschema", excerpts)
-    settings = RunSettings(parse_spec("frames24_slowall-none"), max_new_tokens=2)
+    settings = Experiment("a", parse_spec("frames24_slowall-none"), max_new_tokens=2)
     outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl", settings)
     assert outcome.books(questions).failed == 1  # 24 frames give 13,824 tokens, the folder's 12 images give 6,912
     assert "visual tokens" in next(iter(outcome.failures.values()))["error"]
@@ -247,7 +256,7 @@ def live(tiny, excerpts, path, speed):
     torch.set_num_threads(1)
     llm = VideoLLM.from_pretrained(tiny, device="cpu")
     slow = Slowed(llm, speed)
-    run(slow, many_questions(excerpts), excerpts, path, batch=5, workers=1, ahead=2)
+    run(slow, many_questions(excerpts), excerpts, path, batch=5)
 
 
 class Slowed(Forgetful):
@@ -257,9 +266,9 @@ class Slowed(Forgetful):
         super().__init__(llm)
         self.seconds = seconds
 
-    def watch(self, *args, **kwargs):
+    def watch_frames(self, *args, **kwargs):
         time.sleep(self.seconds)
-        return super().watch(*args, **kwargs)
+        return super().watch_frames(*args, **kwargs)
 
 
 def finish(context, tiny, excerpts, path):
@@ -276,7 +285,7 @@ def test_sigkill_at_ten_random_moments_loses_and_repeats_nothing(llm, excerpts, 
     model is being loaded; so a kill falls into loading, watching, answering and writing alike."""
     questions, rng = many_questions(excerpts), random.Random(11)
     context = multiprocessing.get_context("forkserver")  # a clean process with torch imported, forked for each life
-    context.set_forkserver_preload(["sfllava_core.model", "sfllava_bench.answers.runner"])
+    context.set_forkserver_preload(["sfllava_core.model", "sfllava_bench.answers.loop"])
     path, whole = tmp_path / "killed.jsonl", tmp_path / "whole.jsonl"
     finish(context, llm.name, excerpts, whole)
     size = whole.stat().st_size

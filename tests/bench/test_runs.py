@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from sfllava_bench.answers.experiment import ExperimentError
 from sfllava_bench.questions.records import Question
-from sfllava_bench.reports.pocketbench import pocketbench_plans
+from sfllava_bench.questions.toy import toy_questions
+from sfllava_bench.reports.pocketbench import pocketbench_experiments
 from sfllava_bench.reports.published import PublishedError, load_paper, published_values
 from sfllava_bench.runs.catalogue import RunError, find_run, load_runs
-from sfllava_bench.runs.entry import plans_for
-from sfllava_bench.runs.plans import PlanError, make_plan, toy_questions
+from sfllava_bench.runs.entry import experiments_for
+from sfllava_bench.runs.experiments import make_experiment
 from sfllava_core import ImageGrid, SlowFast, parse_spec
 
 TINY = str(Path(__file__).parents[2] / "data" / "tiny")
@@ -109,16 +111,16 @@ def test_a_smaller_grid_keeps_the_papers_proportions(spec, scaled):
 
 
 def test_plans_say_what_they_lack(tmp_path):
-    with pytest.raises(PlanError, match="annotations and videos"):
-        make_plan("table2_7b", "egoschema")
-    with pytest.raises(PlanError, match="toy, demo, full"):
-        make_plan("table2_7b", "egoschema", profile="huge")
+    with pytest.raises(ExperimentError, match="annotations and videos"):
+        make_experiment("table2_7b", "egoschema")
+    with pytest.raises(ExperimentError, match="toy, demo, full"):
+        make_experiment("table2_7b", "egoschema", profile="huge")
     (tmp_path / "egoschema").mkdir()
-    plan = make_plan("table2_7b", "egoschema", annotations=tmp_path, videos=tmp_path, profile="demo")
+    plan = make_experiment("table2_7b", "egoschema", annotations=tmp_path, videos=tmp_path, profile="demo")
     assert (plan.videos, plan.max_videos, plan.id) == (tmp_path / "egoschema", 20, "table2_7b_egoschema_demo")
     assert plan.model == "llava-hf/llava-v1.6-vicuna-7b-hf"
     assert plan.published == {"accuracy": 47.2}
-    toy = make_plan("table2_7b", "egoschema", profile="toy", model=TINY)
+    toy = make_experiment("table2_7b", "egoschema", profile="toy", model=TINY)
     assert (toy.benchmark, toy.published, toy.task) == ("pocketbench", {}, "multiple_choice")
 
 
@@ -136,20 +138,20 @@ def test_pocketbench_takes_the_shape_of_each_table():
 @pytest.mark.parametrize("number", [0, -3])
 def test_numbers_of_videos_below_one_are_refused(number, runs):
     paths = {"annotations": TINY, "videos": TINY}
-    with pytest.raises(PlanError, match=f"max_videos={number}: take at least 1"):
-        make_plan("table2_7b", "egoschema", max_videos=number, **paths)
-    with pytest.raises(PlanError, match=f"max_videos={number}"):
-        make_plan("table2_7b", "egoschema", max_videos=number, profile="demo", **paths)
-    with pytest.raises(PlanError, match=f"max_videos={number}"):
-        pocketbench_plans(max_videos=number)
-    assert make_plan("table2_7b", "egoschema", profile="demo", **paths).max_videos == 20
+    with pytest.raises(ExperimentError, match=f"max_videos={number}: take at least 1"):
+        make_experiment("table2_7b", "egoschema", max_videos=number, **paths)
+    with pytest.raises(ExperimentError, match=f"max_videos={number}"):
+        make_experiment("table2_7b", "egoschema", max_videos=number, profile="demo", **paths)
+    with pytest.raises(ExperimentError, match=f"max_videos={number}"):
+        pocketbench_experiments(max_videos=number)
+    assert make_experiment("table2_7b", "egoschema", profile="demo", **paths).max_videos == 20
 
 
 def test_a_notebooks_numbers_below_zero_are_refused():
-    with pytest.raises(PlanError, match="toy_videos=-3"):
-        plans_for("pocketbench", toy_videos=-3)
-    with pytest.raises(PlanError, match="max_new_tokens=-1"):
-        plans_for("pocketbench", max_new_tokens=-1)
-    assert len(plans_for("pocketbench", toy_videos=0)[0].questions()) > len(
-        plans_for("pocketbench", toy_videos=1)[0].questions()
+    with pytest.raises(ExperimentError, match="toy_videos=-3"):
+        experiments_for("pocketbench", toy_videos=-3)
+    with pytest.raises(ExperimentError, match="max_new_tokens=-1"):
+        experiments_for("pocketbench", max_new_tokens=-1)
+    assert len(experiments_for("pocketbench", toy_videos=0)[0].questions()) > len(
+        experiments_for("pocketbench", toy_videos=1)[0].questions()
     )

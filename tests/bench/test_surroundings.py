@@ -11,26 +11,26 @@ from contextlib import contextmanager
 import pytest
 
 from sfllava_bench import __main__ as terminal
-from sfllava_bench.answers import surroundings
 from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.journal import Journal, read_journal
 from sfllava_bench.answers.layouts import LAYOUTS
-from sfllava_bench.answers.runner import run_benchmark
 from sfllava_bench.answers.surroundings import check_room
-from sfllava_bench.reports.pocketbench import pocketbench_plans
+from sfllava_bench.reports.pocketbench import pocketbench_experiments
 from sfllava_bench.runs import reproduce
-from sfllava_bench.runs.preflight import PreflightError, check_plans
+from sfllava_bench.runs.preflight import PreflightError, check_experiments
 from sfllava_bench.runs.sweeps import sweep
 from sfllava_core import VideoLLM
 from sfllava_core.checkpoints import ModelError
 from sfllava_core.defaults import POCKET, ROOT
+from sfllava_core.video import folder
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import HostError
 
 from .test_preflight import all_questions
-from .test_runner import SETTINGS, Forgetful
+from .test_runner import Forgetful
+from .test_runner import answer as answer_all
 
-QUIET = {"progress": False, "timeout_s": None, "say": lambda text: None}
+QUIET = {"progress": False, "say": lambda text: None}
 
 
 class Eventful(Forgetful):
@@ -40,10 +40,10 @@ class Eventful(Forgetful):
         super().__init__(llm)
         self.event = event
 
-    def watch(self, *args, **kwargs):
+    def watch_frames(self, *args, **kwargs):
         if self.watched == 1:
             self.event()
-        return super().watch(*args, **kwargs)
+        return super().watch_frames(*args, **kwargs)
 
 
 @contextmanager
@@ -66,11 +66,10 @@ def root(excerpts, tmp_path):
 @pytest.fixture
 def answer(llm, excerpts, root, tmp_path):
     """Go on with a run of 35 questions about 13 videos."""
-    questions, videos = all_questions(excerpts), VideoFolder(root)
+    questions, videos = all_questions(excerpts), VideoFolder(root, prefetch=1, workers=1)
 
-    def going_on(model=llm, **more):
-        more = {"timeout_s": None, "progress": False, "batch": 2, "ahead": 1, "workers": 1, **more}
-        return run_benchmark(model, questions, videos, tmp_path / "a.jsonl", SETTINGS, **more).books(questions)
+    def going_on(model=llm):
+        return answer_all(model, questions, videos, tmp_path / "a.jsonl", batch=2).books(questions)
 
     return going_on
 
@@ -83,7 +82,7 @@ def nothing_failed(path) -> int:
 
 
 def test_a_machine_at_fault_while_reading_stops_the_run_and_the_next_start_answers_all(answer, tmp_path, monkeypatch):
-    read, reads = surroundings.read_frames, []
+    read, reads = folder.read_frames, []
 
     def full(*args, **more):
         reads.append(args)
@@ -91,7 +90,7 @@ def test_a_machine_at_fault_while_reading_stops_the_run_and_the_next_start_answe
             raise HostError("/tmp: No space left on device: set TMPDIR")
         return read(*args, **more)
 
-    monkeypatch.setattr(surroundings, "read_frames", full)
+    monkeypatch.setattr(folder, "read_frames", full)
     with pytest.raises(HostError, match="TMPDIR"):
         answer()
     assert len(reads) == 4 and 0 < nothing_failed(tmp_path / "a.jsonl") < 35
@@ -205,14 +204,16 @@ def test_a_real_disk_that_is_full(small_disk):
     assert "1 MB cannot be written there (No space left on device)" in check_room(small_disk, 1, 1 << 20)[0]
 
 
-def plans_of(films: int):
-    return pocketbench_plans(layouts={name: LAYOUTS[name] for name in ("fast only", "slow only")}, max_videos=films)
+def experiments_of(films: int):
+    return pocketbench_experiments(
+        layouts={name: LAYOUTS[name] for name in ("fast only", "slow only")}, max_videos=films
+    )
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_sweep_stops_as_a_whole_and_goes_on(together, tmp_path):
-    """The disk becomes full after the preflight: the second plan is not tried on it, and no table names a failure."""
-    plans, model = plans_of(2), VideoLLM.from_pretrained(POCKET, device="cpu")
+    """The disk is full after the preflight: the second experiment is not tried on it, and no table names a failure."""
+    experiments, model = experiments_of(2), VideoLLM.from_pretrained(POCKET, device="cpu")
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def load(name):
@@ -220,34 +221,34 @@ def test_a_sweep_stops_as_a_whole_and_goes_on(together, tmp_path):
         return model
 
     with no_file_above(hard[0]), pytest.raises(HostError, match="File too large"):
-        sweep(plans, tmp_path, together=together, load=load, **QUIET)
-    for plan in plans if together else plans[:1]:
-        nothing_failed(tmp_path / plan.id / "answers.jsonl")
-    assert together or not (tmp_path / plans[1].id).exists()
+        sweep(experiments, tmp_path, together=together, load=load, **QUIET)
+    for experiment in experiments if together else experiments[:1]:
+        nothing_failed(tmp_path / experiment.id / "answers.jsonl")
+    assert together or not (tmp_path / experiments[1].id).exists()
     assert not (tmp_path / "table.json").exists()
-    rows = sweep(plans, tmp_path, together=together, load=lambda name: model, **QUIET)
+    rows = sweep(experiments, tmp_path, together=together, load=lambda name: model, **QUIET)
     assert all("value" in row for row in rows)
-    assert [nothing_failed(tmp_path / plan.id / "answers.jsonl") for plan in plans] == [24, 24]
+    assert [nothing_failed(tmp_path / experiment.id / "answers.jsonl") for experiment in experiments] == [24, 24]
 
 
 def test_results_that_cannot_be_written_stop_a_sweep_and_are_written_at_the_next_start(tmp_path, monkeypatch):
-    plans, model = plans_of(1), VideoLLM.from_pretrained(POCKET, device="cpu")
+    experiments, model = experiments_of(1), VideoLLM.from_pretrained(POCKET, device="cpu")
     monkeypatch.setattr(reproduce, "write_results", no_room)
     with pytest.raises(HostError, match="No space left on device: make room"):
-        sweep(plans, tmp_path, load=lambda name: model, **QUIET)
-    assert not (tmp_path / plans[1].id).exists()
+        sweep(experiments, tmp_path, load=lambda name: model, **QUIET)
+    assert not (tmp_path / experiments[1].id).exists()
     monkeypatch.undo()
-    assert all("value" in row for row in sweep(plans, tmp_path, load=lambda name: model, **QUIET))
+    assert all("value" in row for row in sweep(experiments, tmp_path, load=lambda name: model, **QUIET))
 
 
 def test_no_room_is_found_by_the_preflight(tmp_path):
     """Before a model is loaded and anything is made; to allow missing videos does not waive it."""
-    plans, out = plans_of(1), tmp_path / "not" / "made"
+    experiments, out = experiments_of(1), tmp_path / "not" / "made"
     with no_file_above(1 << 20):
         with pytest.raises(PreflightError) as raised:
-            reproduce.reproduce(plans[0], out, load=None, allow_missing=True, **QUIET)
+            reproduce.reproduce(experiments[0], out, load=None, allow_missing=True, **QUIET)
         obstacles = raised.value.preflight.obstacles
-        assert check_plans(plans, out=out).obstacles == obstacles
+        assert check_experiments(experiments, out=out).obstacles == obstacles
     assert "16 MB cannot be written there (File too large): make room, or set TMPDIR=" in obstacles[0]
     assert (
         obstacles[1] == f"{tmp_path}: 4 MB cannot be written there (File too large): make room, or give another folder"
@@ -276,8 +277,8 @@ class Senseless(Forgetful):
     def __init__(self, llm, when):
         super().__init__(llm, fail=(2, SENSELESS) if when == "watch" else None)
 
-    def watch(self, *args, **kwargs):
-        video = super().watch(*args, **kwargs)
+    def watch_frames(self, *args, **kwargs):
+        video = super().watch_frames(*args, **kwargs)
         if self.watched == 2:
             video.generate = self.say_nothing
         return video

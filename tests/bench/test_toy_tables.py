@@ -4,25 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from sfllava_bench.answers import surroundings
-from sfllava_bench.reports import examples
+from sfllava_bench.answers.experiment import ExperimentError
 from sfllava_bench.reports.paper_tables import paper_tables
 from sfllava_bench.reports.published import load_paper
 from sfllava_bench.runs.catalogue import load_runs
-from sfllava_bench.runs.entry import annotations_beside, folder_for, judge_for, plans_for, timeout_for
+from sfllava_bench.runs.entry import annotations_beside, experiments_for, folder_for, judge_for
 from sfllava_bench.runs.forecast import forecast, hours_at_least, shape_of
-from sfllava_bench.runs.plans import PlanError
-from sfllava_bench.runs.preflight import PreflightError, check_plans
+from sfllava_bench.runs.preflight import PreflightError, check_experiments
 from sfllava_bench.runs.reproduce import reproduce, score
 from sfllava_bench.runs.sweeps import sweep
 from sfllava_core import VideoLLM, read_frames
 from sfllava_core.budget.arithmetic import MODEL_SHAPES
 from sfllava_core.defaults import DEFAULT_MODEL, POCKET, ROOT
+from sfllava_core.video import folder
+from sfllava_core.video.folder import VideoFolder
 from sfllava_course.headless import run_notebook
 
 from .judge_server import JudgeServer
@@ -39,63 +40,66 @@ def stamps(folder: Path) -> dict[Path, int]:
 def test_tables_1_to_7_in_miniature_and_a_second_run_is_skipped_whole(tmp_path):
     """The 7B runs of every table, on two films, one benchmark of each kind: all the rows that the paper has."""
     kinds = ("msvd", "egoschema", "vcgbench")
-    plans = [plan for kind in kinds for plan in plans_for("tables_7b", kind, toy_videos=2, max_new_tokens=4)]
+    experiments = [
+        experiment
+        for kind in kinds
+        for experiment in experiments_for("tables_7b", kind, toy_videos=2, max_new_tokens=4)
+    ]
     listed = [run for run in load_runs(load_paper()) if run.size == "7b" and run.table.startswith("table")]
     runs = [run for run in listed if run.benchmark in kinds]
-    assert {plan.id for plan in plans} == {f"{run.id}_toy" for run in runs}
+    assert {experiment.id for experiment in experiments} == {f"{run.id}_toy" for run in runs}
     assert {run.row for run in runs} | {"LLaVA-NeXT-Image"} == {run.row for run in listed}
-    assert {Path(plan.model) for plan in plans} == {POCKET} and not any(plan.published for plan in plans)
+    assert {Path(experiment.model) for experiment in experiments} == {POCKET} and not any(
+        experiment.published for experiment in experiments
+    )
     model = VideoLLM.from_pretrained(POCKET, device="cpu")
     with JudgeServer(["plain", "prose"]) as server:
-        rows = sweep(plans, tmp_path, together=True, judge=judge_of(server), load=lambda name: model, **QUIET)
+        rows = sweep(experiments, tmp_path, together=True, judge=judge_of(server), load=lambda name: model, **QUIET)
         before, asked = stamps(tmp_path), len(server.requests)
 
         def refuse(name):
             raise AssertionError("a model was loaded for what is done")
 
-        again = sweep(plans, tmp_path, together=True, judge=judge_of(server), load=refuse, **QUIET)
+        again = sweep(experiments, tmp_path, together=True, judge=judge_of(server), load=refuse, **QUIET)
         assert (again, stamps(tmp_path), len(server.requests)) == (rows, before, asked)
     assert all("value" in row for row in rows), rows
-    tables = paper_tables(plans, tmp_path)
+    tables = paper_tables(experiments, tmp_path)
     assert {name[:6] for name in tables} == {f"table{number}" for number in range(1, 8)}
     for run in runs:
         (row,) = [row for row in tables[run.table] if row["row"] == run.row]
         cells = [text for name, text in row.items() if name.startswith(f"{run.benchmark} ")]
         assert cells and "-" not in cells and not any("paper" in text for text in cells)
     assert {name.split()[-1] for name in tables["table3_text_generation"][0]} >= {"judge_temporal", "judge_mean"}
-    assert paper_tables(plans[:1], tmp_path / "nowhere")["table1_open_ended"][0]["row"] == "SF-LLaVA"
+    assert paper_tables(experiments[:1], tmp_path / "nowhere")["table1_open_ended"][0]["row"] == "SF-LLaVA"
 
 
 def test_answers_that_need_a_judge_and_have_none_are_said_to(tmp_path):
-    plans = plans_for("table3_7b", profile="toy", toy_videos=1, max_new_tokens=2)[:1]
-    (row,) = sweep(plans, tmp_path, **QUIET)
+    experiments = experiments_for("table3_7b", profile="toy", toy_videos=1, max_new_tokens=2)[:1]
+    (row,) = sweep(experiments, tmp_path, **QUIET)
     assert "not judged" in row["metric"] and "value" not in row
-    assert paper_tables(plans, tmp_path)["table3_text_generation"][0]["vcgbench"] == "not judged"
+    assert paper_tables(experiments, tmp_path)["table3_text_generation"][0]["vcgbench"] == "not judged"
 
 
 def test_the_time_limit_goes_wherever_a_film_is_read(tmp_path, monkeypatch):
     """Into the run, the report's pictures, and the report of a run of which only the judge has work left."""
     asked = []
 
-    def noting(place):
-        def read(*args, timeout_s, **more):
-            asked.append((place, timeout_s))
-            return read_frames(*args, timeout_s=timeout_s, **more)
+    def noting(*args, timeout_s, **more):
+        asked.append(("report" if more["size"] == (84, 112) else "run", timeout_s))
+        return read_frames(*args, timeout_s=timeout_s, **more)
 
-        return read
-
-    monkeypatch.setattr(surroundings, "read_frames", noting("run"))
-    monkeypatch.setattr(examples, "read_frames", noting("report"))
-    (plan,) = plans_for("table1_7b_msvd", profile="toy", toy_videos=1, max_new_tokens=2)
-    quiet = {**QUIET, "timeout_s": 77.0, "load": lambda name: VideoLLM.from_pretrained(name, device="cpu")}
-    reproduce(plan, tmp_path, **quiet)
+    monkeypatch.setattr(folder, "read_frames", noting)
+    (experiment,) = experiments_for("table1_7b_msvd", profile="toy", toy_videos=1, max_new_tokens=2)
+    quiet = {**QUIET, "open_videos": partial(VideoFolder, timeout_s=77.0)}
+    quiet["load"] = lambda name: VideoLLM.from_pretrained(name, device="cpu")
+    reproduce(experiment, tmp_path, **quiet)
     assert set(asked) == {("run", 77.0), ("report", 77.0)}
     asked.clear()
     with JudgeServer() as server:
-        reproduce(plan, tmp_path, judge=judge_of(server), **quiet)
+        reproduce(experiment, tmp_path, judge=judge_of(server), **quiet)
     assert set(asked) == {("report", 77.0)}
     with pytest.raises(TypeError, match="positional"):
-        score(plan, plan.questions(), None, tmp_path, None, None)
+        score(experiment, experiment.questions(), None, tmp_path, None, None)
 
 
 @pytest.mark.parametrize(
@@ -103,23 +107,21 @@ def test_the_time_limit_goes_wherever_a_film_is_read(tmp_path, monkeypatch):
     [("table2_7b", 3), ("table2_7b_egoschema", 1), ("table4_7b", 12), ("table7_34b", 8), ("table5_7b,table6_7b", 26)],
 )
 def test_names_stand_for_runs(name, count):
-    assert len(plans_for(name, profile="toy")) == count
+    assert len(experiments_for(name, profile="toy")) == count
 
 
 def test_parameters_that_are_left_out(tmp_path):
     """No videos: the kit's own. Videos: the paper's run, with the annotations that lie beside them."""
-    toy, pocketbench = plans_for("table2_7b"), plans_for("pocketbench")
-    assert {plan.benchmark for plan in toy + pocketbench} == {"pocketbench"}
-    assert {plan.settings.max_new_tokens for plan in toy + pocketbench} == {16}
-    (real,) = plans_for("table2_7b", "egoschema", videos=str(EXCERPTS / "videos"), toy_videos=1)
-    assert (real.published, real.max_videos, real.settings.max_new_tokens) == ({"accuracy": 47.2}, None, 128)
+    toy, pocketbench = experiments_for("table2_7b"), experiments_for("pocketbench")
+    assert {experiment.benchmark for experiment in toy + pocketbench} == {"pocketbench"}
+    assert {experiment.max_new_tokens for experiment in toy + pocketbench} == {16}
+    (real,) = experiments_for("table2_7b", "egoschema", videos=str(EXCERPTS / "videos"), toy_videos=1)
+    assert (real.published, real.max_videos, real.max_new_tokens) == ({"accuracy": 47.2}, None, 128)
     assert real.annotations == EXCERPTS / "annotations"
-    with pytest.raises(PlanError, match="give annotations"):
+    with pytest.raises(ExperimentError, match="give annotations"):
         annotations_beside(str(tmp_path))
     assert folder_for("", [real]) == ROOT / "runs" / "reproduce" and folder_for(str(tmp_path), toy) == tmp_path
-    assert timeout_for(toy) is None and judge_for("") is None
-    (away,) = plans_for("table2_7b", "egoschema", videos=str(tmp_path), annotations=str(EXCERPTS / "annotations"))
-    assert timeout_for([away]) > 0
+    assert judge_for("") is None
     assert judge_for("stub", "http://127.0.0.1:9/v1").model == "stub"
 
 
@@ -127,24 +129,26 @@ def test_the_forecast_is_that_of_the_readme():
     """500 EgoSchema questions about 500 videos: 0.03 hours at least for the 7B on an H100 (data/paper/README.md)."""
     assert shape_of("llava-hf/llava-v1.6-34b-hf") is MODEL_SHAPES["34b"] and shape_of("someone/else") is None
     assert shape_of(str(DEFAULT_MODEL)).grid == (12, 12)
-    (plan,) = plans_for("table2_7b", "egoschema", videos=str(EXCERPTS / "videos"))
-    questions, videos = len(plan.questions()), len({question.video for question in plan.questions()})
-    assert hours_at_least(plan, MODEL_SHAPES["7b"]) / videos * 500 == pytest.approx(0.03, abs=0.005)
-    row = forecast(plan)
+    (experiment,) = experiments_for("table2_7b", "egoschema", videos=str(EXCERPTS / "videos"))
+    questions, videos = len(experiment.questions()), len({question.video for question in experiment.questions()})
+    assert hours_at_least(experiment, MODEL_SHAPES["7b"]) / videos * 500 == pytest.approx(0.03, abs=0.005)
+    row = forecast(experiment)
     assert (row["tokens"], row["questions"], row["videos"]) == ("3,680", f"{questions:,}", f"{videos:,}")
 
 
 def test_one_check_for_all_plans(tmp_path):
     """A video that is missing is named once; a judge that is not there is an obstacle; nothing is begun."""
-    plans = plans_for("table2_7b", videos=str(tmp_path), annotations=str(EXCERPTS / "annotations"), model=str(POCKET))
+    experiments = experiments_for(
+        "table2_7b", videos=str(tmp_path), annotations=str(EXCERPTS / "annotations"), model=str(POCKET)
+    )
     with JudgeServer() as server:
         judge = judge_of(server)
-        assert "the judge answers" in str(check_plans(plans, judge))
-    found = check_plans(plans, judge)
+        assert "the judge answers" in str(check_experiments(experiments, judge))
+    found = check_experiments(experiments, judge)
     assert found.lost == sum(found.questions.values()) > 0
     assert len(found.obstacles) == 1 and "does not answer" in found.obstacles[0]
     with pytest.raises(PreflightError, match="no video of this name"):
-        reproduce(plans[0], tmp_path / "out", load=None, **QUIET)
+        reproduce(experiments[0], tmp_path / "out", load=None, **QUIET)
 
 
 def papermill(out: Path, **parameters: object) -> subprocess.CompletedProcess:

@@ -1,0 +1,179 @@
+"""One video watched and asked: its questions in batches, every one of them ending as a record."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.journal import Record
+from sfllava_bench.answers.prefetch import Decoded
+from sfllava_bench.answers.video_model import VideoModel
+from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
+from sfllava_core.answering.sharing import ContextError
+from sfllava_core.prompts import PromptError, multiple_choice_pieces, open_ended_pieces
+from sfllava_core.stopwatch import Stopwatch
+from sfllava_core.video.frames import Frames
+from sfllava_core.video.integrity import VideoError
+
+OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
+OF_ONE_QUESTION = (PromptError, ContextError, *OUT_OF_MEMORY)
+
+
+class FilmFeatures:
+    """A cache: the features of a video's frames, each encoded once for all experiments that look at it.
+
+    frames: read for all of them.  experiments: how many they are; each bears its share of the seconds.
+    """
+
+    def __init__(self, llm: VideoModel, frames: Frames | None, resize: str, experiments: int):
+        self.llm, self.frames, self.resize, self.experiments = llm, frames, resize, experiments
+        self.features, self.stopwatch = None, Stopwatch(llm.device)
+
+    def of(self, frames: Frames) -> Float[Tensor, "frames rows columns dim"]:
+        """The features of some of the frames; all are encoded when the first are asked for."""
+        if self.features is None:
+            with self.stopwatch("encode"):
+                self.features = self.llm.encode(self.frames, resize=self.resize)
+        place = {index: number for number, index in enumerate(self.frames.indices)}
+        return self.features[[place[index] for index in frames.indices]]
+
+
+def answer_video(
+    llm: VideoModel,
+    experiment: Experiment,
+    questions: list[Question],
+    decoded: Decoded,
+    *,
+    batch: int = 16,
+    shared: FilmFeatures | None = None,
+) -> Iterator[list[Record]]:
+    """Records of a video's questions, a batch at a time; the last one is of the watching itself.
+
+    Args:
+        decoded: the frames, or the error that came in their place.
+        batch: questions answered together.
+        shared: features of the frames, where several experiments look at them.
+    """
+    start = time.perf_counter()
+    if decoded.error is not None:
+        yield [failure(question, "video", decoded.error) for question in questions]
+        return
+    try:
+        frames, video = watch(llm, experiment, decoded.frames, shared)
+    except (ContextError, *OUT_OF_MEMORY) as error:
+        release_memory()
+        yield [failure(question, "watch", error) for question in questions]
+        return
+    for first in range(0, len(questions), batch):
+        yield ask(llm, experiment, video, questions[first : first + batch])
+    part = 1 if shared is None else shared.experiments
+    stages = {"decode": decoded.seconds / part, "waited": decoded.waited / part, **video.stopwatch.seconds}
+    stages["total"] = time.perf_counter() - start
+    yield [
+        {
+            "watched": decoded.video,
+            "questions": len(questions),
+            "frames": [int(index) for index in frames.indices],
+            "total_frames": int(frames.total),
+            "decoder": frames.decoder,
+            "visual_tokens": len(video.tokens),
+            "prefix_bytes": int(video.prefix_bytes),
+            "seconds": {stage: round(value, 6) for stage, value in stages.items()},
+        }
+    ]
+
+
+def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):
+    """(frames that the experiment samples, the watched video): the one place where the model looks."""
+    method = experiment.pathways
+    frames = frames if shared is None else frames.sampled(method.num_frames)
+    # A picture made of several frames has features of its own: nothing of it can be shared.
+    if shared is None or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
+        return frames, llm.watch_frames(frames, method, resize=experiment.resize)
+    video = llm.watch_features(shared.of(frames), method)
+    video.stopwatch.seconds["encode"] += shared.stopwatch.seconds["encode"] / shared.experiments
+    return frames, video
+
+
+def ask(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> list[Record]:
+    """Records of a batch; where it cannot be answered as a whole, question by question."""
+    try:
+        return answers(llm, experiment, video, questions)
+    except OF_ONE_QUESTION as error:
+        release_memory()
+        if len(questions) == 1:
+            return [failure(questions[0], "answer", error)]
+    return [record for question in questions for record in ask(llm, experiment, video, [question])]
+
+
+def answers(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> list[Record]:
+    """One record for each question of a batch."""
+    start = time.perf_counter()
+    likelihood = experiment.by == "likelihood"
+    chosen = [question for question in questions if likelihood and question.task == MULTIPLE_CHOICE]
+    written = [question for question in questions if question not in chosen]
+    found = choose(experiment, video, chosen) | write(llm, experiment, video, written)
+    seconds = round((time.perf_counter() - start) / len(questions), 6)
+    return [
+        {"key": question.key, "video": question.video, **found[question.key], "seconds": seconds}
+        for question in questions
+    ]
+
+
+def choose(experiment: Experiment, video, questions: list[Question]) -> dict[str, Record]:
+    """The likeliest letter of each multiple-choice question."""
+    if not questions:
+        return {}
+    choices = video.choose(
+        [question.questions[0] for question in questions],
+        [list(question.options) for question in questions],
+        by="likelihood",
+        parts=experiment.parts,
+        share_prefix=experiment.share == "video",
+    )
+    return {
+        question.key: {"letter": choice.letter, "scores": [round(score, 6) for score in choice.scores]}
+        for question, choice in zip(questions, choices)
+    }
+
+
+def write(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> dict[str, Record]:
+    """What the model writes for each question, token counts with it; two answers for a pair of paraphrases."""
+    prompts = [prompt for question in questions for prompt in prompts_of(question, llm.prompt_style, experiment)]
+    if not prompts:
+        return {}
+    share = experiment.share == "video"
+    said = iter(video.generate(prompts, max_new_tokens=experiment.max_new_tokens, share_prefix=share))
+    found = {}
+    for question in questions:
+        own = [next(said) for _ in question.questions]
+        found[question.key] = {
+            "answers": [one.text for one in own],
+            "prompt_tokens": [one.prompt_tokens for one in own],
+            "new_tokens": [len(one.token_ids) for one in own],
+        }
+    return found
+
+
+def prompts_of(question: Question, style: str, experiment: Experiment) -> list[tuple[str, str]]:
+    """The prompts of a question, in two pieces each: what the video's questions share, and the rest."""
+    if question.task == MULTIPLE_CHOICE:
+        return [multiple_choice_pieces(question.questions[0], list(question.options), style, experiment.parts)]
+    return [open_ended_pieces(text, style, experiment.parts) for text in question.questions]
+
+
+def failure(question: Question, stage: str, error: Exception) -> Record:
+    """The record of a question that could not be answered, and why."""
+    cause = error.cause if isinstance(error, VideoError) else str(error)
+    if isinstance(error, OUT_OF_MEMORY):
+        cause = f"out of memory: {(str(error).splitlines() or [type(error).__name__])[0]}"
+    return {"key": question.key, "video": question.video, "stage": stage, "error": cause}
+
+
+def release_memory() -> None:
+    """Give cached blocks back to the GPU after it was full."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,139 @@
+"""An experiment, as data: what a model sees of which videos, what it is asked, and how."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
+from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.questions.records import Question, questions_fingerprint
+from sfllava_bench.questions.toy import of_other_films, toy_questions
+from sfllava_core.methods.base import Method
+from sfllava_core.methods.slowfast import SlowFast
+from sfllava_core.prompts import ALL_PARTS, PromptParts
+
+SHARING = ("video", "nothing")
+CHOOSING = ("generation", "likelihood")
+DECODING = ("auto", "pyav", "decord")
+
+
+class ExperimentError(ValueError):
+    """An experiment that lacks something; says what to give."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Method, questions, model and prompt options; the defaults are the paper's.
+
+    The paper's rows (`make_experiment`) and PocketBench's layouts (`LAYOUTS`) are experiments with a name.
+
+    id: names its run's folder.
+    pathways: what the model sees of a video (tables 4 to 6).
+    parts: the parts of the prompt (table 7).
+    by: "generation" lets the model write and reads its choice; "likelihood" takes the likeliest letter.
+    share: "video" watches a video once for all its questions; "nothing" does all the work again for each, as the
+        released code does: the same answers in float32, many times slower, to compare with.
+    max_new_tokens: at most this many new tokens an answer.
+    resize, decoder: as in `VideoLLM.watch`.
+    model: a checkpoint's folder or hub id.
+    benchmark, annotations: whose questions, and where their annotation files are.
+    task: which kind of question is asked; "" for all.
+    max_videos: only the questions about the first so many videos.
+    other_film: a control: each question is asked about the next film in place of its own.
+    asked: questions at hand, in place of those of annotation files.
+    videos: their folder.
+    published, note: what to compare with.
+    cell: the paper's (table, row, benchmark) that it makes, or stands for in miniature.
+    """
+
+    id: str
+    pathways: Method = SlowFast()
+    parts: PromptParts = ALL_PARTS
+    by: str = "generation"
+    share: str = "video"
+    max_new_tokens: int = 128
+    resize: str = "pillow"
+    decoder: str = "auto"
+    model: str = ""
+    benchmark: str = ""
+    annotations: Path | None = None
+    task: str = ""
+    max_videos: int | None = None
+    other_film: bool = False
+    asked: tuple[Question, ...] | None = None
+    videos: Path | None = None
+    published: dict[str, float] | None = None
+    note: str = ""
+    cell: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("by", CHOOSING), ("share", SHARING), ("decoder", DECODING)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens={self.max_new_tokens}: ask for at least 1 token")
+        if self.max_videos is not None and self.max_videos < 1:
+            raise ExperimentError(f"max_videos={self.max_videos}: take at least 1 video, or None for all")
+
+    def questions(self) -> list[Question]:
+        """What is asked.
+
+        Raises:
+            AnnotationError: the annotation files cannot be used.
+            ExperimentError: none is left.
+        """
+        found = load_annotations(self.benchmark, self.annotations) if self.asked is None else list(self.asked)
+        if self.benchmark == "pocketbench" and self.task:
+            found = toy_questions(found, self.task)
+        names = list(dict.fromkeys(question.video for question in found))[: self.max_videos]
+        found = [question for question in found if question.video in set(names)]
+        if not found:
+            where = self.annotations or self.id
+            raise ExperimentError(f"{where}: no question of kind {self.task or 'any'} is left to ask")
+        return of_other_films(found) if self.other_film else found
+
+    def settings(self) -> dict[str, object]:
+        """JSON-able: how the questions are asked."""
+        return {
+            "pathways": str(self.pathways),
+            "parts": asdict(self.parts),
+            "by": self.by,
+            "share": self.share,
+            "max_new_tokens": self.max_new_tokens,
+            "resize": self.resize,
+            "decoder": self.decoder,
+        }
+
+    def record(self, questions: list[Question], llm: VideoModel) -> dict[str, object]:
+        """JSON-able: all that an answer depends on; the settings, and the questions' and the model's fingerprints.
+
+        Names no folder or machine; a number that changes no answer (batches, workers, the device's name) is not in it.
+        """
+        return {
+            **self.settings(),
+            "benchmark": questions[0].benchmark,
+            "questions": questions_fingerprint(questions),
+            "expected": len(questions),
+            "model": model_fingerprint(llm.model),
+            "dtype": str(llm.model.dtype).removeprefix("torch."),
+            "device": llm.device.type,
+            "prompt_style": llm.prompt_style,
+            "max_positions": llm.max_positions,
+        }
+
+    def identity(self) -> dict[str, object]:
+        """JSON-able: all of the experiment that its numbers depend on; its questions apart."""
+        names = ("id", "benchmark", "task", "model", "max_videos", "published", "note", "other_film", "cell")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "annotations": str(self.annotations),
+            "videos": str(self.videos),
+            "settings": self.settings(),
+            "model_files": model_files(self.model),
+        }
+
+
+def model_files(model: str) -> list[list]:
+    """Names, sizes and times of a local checkpoint's files: another checkpoint in the same folder is another model."""
+    folder = Path(model)
+    files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

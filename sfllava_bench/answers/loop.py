@@ -1,0 +1,189 @@
+"""The one loop: experiments answered video by video, each answer on the disk before the next.
+
+    questions, grouped by video -> frames prefetched -> features, shared -> watched -> answers in batches -> JSON lines
+
+Each video is decoded once, and each frame encoded once, for all experiments. Kill it anywhere and start it again: it
+goes on where it was. A video or a question that cannot be answered becomes a record with its error, so that the books
+always balance. Where the machine or the model is at fault the run stops: that is no answer, and the next start goes on.
+"""
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+import torch
+import transformers
+
+from sfllava_bench.answers.answering import FilmFeatures, answer_video
+from sfllava_bench.answers.counts import Outcome, collect
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.journal import Journal, Record
+from sfllava_bench.answers.prefetch import prefetch
+from sfllava_bench.answers.progress import Progress
+from sfllava_bench.answers.surroundings import Surroundings
+from sfllava_bench.answers.video_model import VideoModel
+from sfllava_bench.questions.records import Question
+from sfllava_core import __version__
+from sfllava_core.video.folder import VideoFolder
+from sfllava_core.video.frames import Frames
+
+Questions = dict[str, list[Question]]  # by the experiment's id
+
+
+def run(
+    llm: VideoModel,
+    experiments: Sequence[Experiment],
+    videos: VideoFolder,
+    out: str | Path,
+    *,
+    file: str = "answers.jsonl",
+    retry_failed: bool = False,
+    batch: int = 16,
+    progress: bool = True,
+) -> dict[str, Outcome]:
+    """Answer all questions of these experiments that are not answered yet.
+
+    Args:
+        llm: the experiments' model.
+        videos: where the videos are; one that is not there fails its questions (`preflight` says so beforehand).
+        out: out/<experiment.id>/<file> is written, or gone on with.
+        retry_failed: try again what failed at an earlier start. What is answered is never asked again.
+        batch: questions answered together; a kill loses at most the batch that is being answered.
+        progress: show a bar with videos done, rate and time left.
+
+    Returns:
+        Each experiment's records, by its id; `outcome.books(questions)` says what became of them.
+
+    Raises:
+        JournalError: a file is of other settings, questions or weights, or in use.
+        HostError: a disk is full, a folder is gone, ...; what is answered is kept, and nothing recorded as failed.
+        ModelError: the model gives numbers without sense; likewise.
+        ExperimentError: an experiment without questions.
+        ValueError: two experiments of one id, or no question in a batch.
+    """
+    if len({experiment.id for experiment in experiments}) < len(experiments):
+        raise ValueError("experiments that are run in one loop need ids of their own: two have the same")
+    if batch < 1:
+        raise ValueError(f"batch={batch}: answer at least 1 question at a time")
+    with ExitStack() as stack:
+        journals: dict[str, Journal] = {}
+        left: Questions = {}
+        for experiment in experiments:
+            questions, path = experiment.questions(), Path(out) / experiment.id / file
+            journal = stack.enter_context(Journal(path, "answers", experiment.record(questions, llm)))
+            journals[experiment.id], left[experiment.id] = journal, unanswered(journal, questions, retry_failed)
+            if left[experiment.id]:
+                journal.append({"session": session(llm, len(left[experiment.id]), journal.repaired)})
+        expected = sum(journal.settings["expected"] for journal in journals.values())
+        counts = Counter(question.video for questions in left.values() for question in questions)
+        bar = stack.enter_context(Progress(counts, expected - counts.total(), shown=progress))
+        answering = stack.enter_context(closing(records_of(llm, experiments, videos, left=left, batch=batch)))
+        for name, records in answering:
+            journals[name].append(*({**record, **provenance(journals[name])} for record in records))
+            bar.add(records)
+        return {
+            name: collect(journal.settings, journal.fingerprint, journal.records) for name, journal in journals.items()
+        }
+
+
+def records_of(
+    llm: VideoModel,
+    experiments: Sequence[Experiment],
+    videos: VideoFolder,
+    *,
+    left: Questions | None = None,
+    batch: int = 16,
+) -> Iterator[tuple[str, list[Record]]]:
+    """(experiment's id, records of a batch of its questions), video by video; nothing is written anywhere.
+
+    Args:
+        left: the questions that are to be asked, by the experiment's id; None asks all.
+        llm, videos, batch, and what is raised: as in `run`.
+    """
+    left = {experiment.id: experiment.questions() for experiment in experiments} if left is None else left
+    here = Surroundings(videos, [question.video for questions in left.values() for question in questions])
+    for group in sharing(experiments):
+        jobs = jobs_of(group, left)
+        names, read = [name for name, _ in jobs], partial(read_video, llm, group, here)
+        with closing(prefetch(names, read, workers=videos.workers, count=videos.prefetch)) as reading:
+            for (_, asked), decoded in zip(jobs, reading):
+                several = len(group) > 1
+                shared = FilmFeatures(llm, decoded.frames, group[0].resize, len(group)) if several else None
+                for experiment in (one for one in group if one.id in asked):
+                    own = asked[experiment.id]
+                    for records in answer_video(llm, experiment, own, decoded, batch=batch, shared=shared):
+                        yield experiment.id, records
+
+
+def sharing(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
+    """Experiments in groups that can share each video's frames and features: read in one way.
+
+    decord's pictures depend on the frames that are asked for together, so its reading is not shared.
+    """
+    groups: dict[object, list[Experiment]] = {}
+    for one in experiments:
+        alone = one.share == "nothing" or one.decoder == "decord"
+        groups.setdefault(one.id if alone else (one.resize, one.decoder), []).append(one)
+    return list(groups.values())
+
+
+def can_share(experiments: Sequence[Experiment]) -> bool:
+    """Whether all of these can share their videos: one model, one folder, read in one way, ids of their own."""
+    one = len({(experiment.model, experiment.videos) for experiment in experiments}) == 1
+    apart = len({experiment.id for experiment in experiments}) == len(experiments)
+    return one and apart and len(sharing(experiments)) == 1
+
+
+def jobs_of(group: list[Experiment], left: Questions) -> list[tuple[str, Questions]]:
+    """(video, what each experiment asks of it), in the order in which videos first come.
+
+    Where nothing is to be shared, not even between questions, there is a job for each question.
+    """
+    if group[0].share == "nothing":
+        return [(question.video, {one.id: [question]}) for one in group for question in left[one.id]]
+    jobs: dict[str, Questions] = {}
+    for one in group:
+        for question in left[one.id]:
+            jobs.setdefault(question.video, {}).setdefault(one.id, []).append(question)
+    return list(jobs.items())
+
+
+def read_video(llm: VideoModel, group: list[Experiment], here: Surroundings, name: str) -> Frames:
+    """The frames that any experiment of a group samples of a video, at the size that loses nothing for all of them.
+
+    Also of those that have no question left about it: so features, and with them answers, do not depend on where a run
+    was broken off.
+    """
+    specs, first = {one.pathways for one in group}, group[0]
+    sizes = {spec.decoded_size(llm.image_size, first.resize) for spec in specs}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return here.read(name, sorted({spec.num_frames for spec in specs}), decoder=first.decoder, size=size)
+
+
+def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) -> list[Question]:
+    """The questions that a run's file has no answer to."""
+    outcome = collect(journal.settings, journal.fingerprint, journal.records)
+    done = outcome.answers.keys() if retry_failed else outcome.answers.keys() | outcome.failures.keys()
+    return [question for question in questions if question.key not in done]
+
+
+def provenance(journal: Journal) -> Record:
+    """What goes into every record: fingerprints of the run and of what it is made of."""
+    return {"run": journal.fingerprint, "pathways": journal.settings["pathways"], "model": journal.settings["model"]}
+
+
+def session(llm: VideoModel, left: int, repaired: int) -> Record:
+    """When, on what, and with which versions a run was started."""
+    gpu = torch.cuda.get_device_name(llm.device) if llm.device.type == "cuda" else None
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "questions_left": left,
+        "model_name": llm.name,
+        "device": gpu or platform.machine(),
+        "versions": {"sfllava_core": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        "repaired_bytes": repaired,
+    }

@@ -1,0 +1,49 @@
+"""What the benchmarks ask of a model: `VideoLLM` has it, and so may any other."""
+
+import hashlib
+from typing import Protocol, runtime_checkable
+
+import torch
+
+SAMPLED = 64  # values of each weight that go into the fingerprint, from its beginning and its end
+
+
+@runtime_checkable
+class VideoModel(Protocol):
+    """A model that watches videos.
+
+    name: for the reader of a report.  model: its weights, for the fingerprint.  device: where it runs.
+    prompt_style: see `sfllava_core.prompts`.  image_size: (height, width) in pixels of a picture that it takes.
+    max_positions: the longest sequence.
+
+    watch_frames, watch_features: frames, or frame features of `encode`, and a method -> what is asked: `generate` and
+        `choose`, as those of `WatchedVideo`, with its `tokens`, `prefix_bytes` and `stopwatch`.
+    encode: frames -> frame features (frames, rows, columns, dim).
+    """
+
+    name: str
+    model: torch.nn.Module
+    device: torch.device
+    prompt_style: str
+    image_size: tuple[int, int]
+    max_positions: int
+
+    def watch_frames(self, frames, method=None, *, resize: str = "pillow"): ...
+
+    def watch_features(self, features, method=None): ...
+
+    def encode(self, frames, *, resize: str = "pillow"): ...
+
+
+def model_fingerprint(model: torch.nn.Module) -> str:
+    """16 hex digits that stand for a model's weights: names, shapes, and some values of each of them.
+
+    Reads a few thousand numbers, so it takes a moment for a 34B too; the folder that it was loaded from has no part.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        flat = weight.detach().reshape(-1)
+        some = torch.cat([flat[:SAMPLED], flat[-SAMPLED:]]).to("cpu", torch.float32)
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(some.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,105 @@
+"""The paper's rows as experiments: a run of the list, with the model, files and profile that it is to be made with."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sfllava_bench.answers.experiment import Experiment, ExperimentError
+from sfllava_bench.questions.records import find_benchmark
+from sfllava_bench.reports.published import PAPER, load_paper
+from sfllava_bench.runs.catalogue import PROFILES, PaperRun, find_run, load_runs
+from sfllava_core.budget.arithmetic import ModelShape
+from sfllava_core.checkpoints import load_config
+
+ROOT = PAPER.parents[1]
+
+
+def make_experiment(
+    run: str,
+    benchmark: str | None = None,
+    *,
+    profile: str = "full",
+    model: str | None = None,
+    annotations: str | Path | None = None,
+    videos: str | Path | None = None,
+    max_videos: int | None = None,
+    runs: list[PaperRun] | None = None,
+    **settings: object,
+) -> Experiment:
+    """The experiment of one of the paper's runs.
+
+    Args:
+        run, benchmark: as in `find_run`: "table2_7b" and "egoschema".
+        profile: "full" is the run itself; "demo" its first 20 videos; "toy" the same on PocketBench with the pocket
+            model, each pool in proportion to that model's grid; no toy number is compared with the paper's.
+        model, annotations, videos, max_videos: in place of what run and profile say. A folder of videos that has a
+            sub-folder called like the benchmark stands for that.
+        settings: further fields of `Experiment` to set otherwise (by, max_new_tokens, share, resize, decoder).
+
+    Raises:
+        RunError: no such run.  ExperimentError: a path is missing, or a number below 1.
+    """
+    if profile not in PROFILES:
+        raise ExperimentError(f"profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    chosen = find_run(load_runs(load_paper()) if runs is None else runs, run, benchmark)
+    changes = load_profiles()[profile]
+    task = ""
+    if changed := changes.get("benchmark"):
+        task = find_benchmark(chosen.benchmark).task
+        model = model or str(ROOT / changes["model"])
+        chosen = replace(chosen, published={}, note=f"{profile} profile of {chosen.id}: not comparable with the paper")
+        chosen = chosen.scaled(model_grid(model))
+        annotations, videos = annotations or ROOT / changes["annotations"], videos or ROOT / changes["videos_folder"]
+    if annotations is None or videos is None:
+        missing = [name for name, value in (("annotations", annotations), ("videos", videos)) if value is None]
+        raise ExperimentError(f"run {chosen.id}: give {' and '.join(missing)} (paths of the annotation files and the videos)")
+    own = Path(videos) / (changed or chosen.benchmark)
+    return Experiment(
+        id=chosen.id if profile == "full" else f"{chosen.id}_{profile}",
+        benchmark=changed or chosen.benchmark,
+        task=task,
+        model=model or chosen.checkpoint,
+        pathways=chosen.pathways,
+        parts=chosen.parts,
+        annotations=Path(annotations),
+        videos=own if own.is_dir() else Path(videos),
+        max_videos=changes.get("videos") if max_videos is None else max_videos,
+        published=chosen.published,
+        note=chosen.note,
+        cell=(chosen.table, chosen.row, chosen.benchmark),
+        **settings,
+    )
+
+
+def make_experiments(names: Sequence[str], benchmark: str | None = None, **options: object) -> list[Experiment]:
+    """The experiments of several runs, for each benchmark of a run where none is named.
+
+    Args:
+        names: runs, or beginnings of runs: "table4_7b" stands for all its rows, "tables_7b" for tables 1 to 7.
+        options: as in `make_experiment`.
+
+    Raises:
+        RunError: no such run.  ExperimentError: a path is missing.
+    """
+    runs, experiments = load_runs(load_paper()), []
+    for name in names:
+        found = [run for run in runs if name in (run.name, run.id)]
+        found = found or [run for run in runs if run.name.startswith(f"{name}_")]
+        found = found or [run for run in runs if name == f"tables_{run.size}" and run.table.startswith("table")]
+        found = [run for run in found if benchmark in (None, run.benchmark)]
+        if not found:
+            find_run(runs, name, benchmark)  # says which there are
+        experiments += [make_experiment(run.name, run.benchmark, runs=runs, **options) for run in found]
+    return experiments
+
+
+def load_profiles(path: str | Path = PAPER / "runs.yaml") -> dict[str, dict]:
+    """What each profile changes."""
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))["profiles"]
+
+
+def model_grid(model: str) -> tuple[int, int]:
+    """Patches a frame, (rows, columns), from the checkpoint's config alone."""
+    return ModelShape.from_config(load_config(model)).grid
