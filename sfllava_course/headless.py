@@ -5,11 +5,16 @@ executed notebook is searched for such errors, and a run that has one fails.
 """
 
 import json
+import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sfllava_bench.answers.progress import PROGRESS_FILE
 from sfllava_bench.terminal import table
 from sfllava_core.defaults import ROOT
 from sfllava_course.notebook_parameters import parameters_for
@@ -38,7 +43,7 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
     out.mkdir(parents=True, exist_ok=True)
     executed = out / notebook.name
     try:
-        with TemporaryDirectory(prefix="sfllava-") as sockets:
+        with TemporaryDirectory(prefix="sfllava-") as sockets, progress_in(Path(sockets) / "progress"):
             papermill.execute_notebook(
                 str(notebook),
                 str(executed),
@@ -105,9 +110,51 @@ def engine() -> type:
     class Engine(NBClientEngine):
         @classmethod
         def execute_managed_notebook(cls, nb_man, kernel_name, *, config, start_timeout=60, **unused):
-            return Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, config=config).execute()
+            client = Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, config=config)
+            with showing_progress(nb_man.pbar):
+                return client.execute()
 
     return Engine
+
+
+@contextmanager
+def progress_in(file: Path) -> Iterator[None]:
+    """Within, a kernel that is started writes how far its cell is into this file, not into the notebook."""
+    before = os.environ.get(PROGRESS_FILE)
+    os.environ[PROGRESS_FILE] = str(file)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PROGRESS_FILE]
+        else:
+            os.environ[PROGRESS_FILE] = before
+
+
+@contextmanager
+def showing_progress(bar) -> Iterator[None]:
+    """Within, what a long cell says of its progress stands behind the bar of cells."""
+    ended, file = threading.Event(), Path(os.environ[PROGRESS_FILE])
+    pause_s = 0.5 if sys.stderr.isatty() else 15.0  # a log wants few lines
+
+    def show() -> None:
+        shown = ""
+        while not ended.wait(pause_s):
+            said = ""
+            with suppress(FileNotFoundError):  # no long cell is running
+                said = file.read_text(encoding="utf-8")
+            if said != shown:
+                shown = said
+                bar.set_postfix_str(said)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        bar.set_postfix_str("", refresh=False)
 
 
 def widget_errors(content) -> list[str]:

@@ -166,9 +166,7 @@ def answers_in(folder, experiments):
 def test_a_run_that_was_broken_off_ends_as_one_that_was_not(pocket, tmp_path):
     experiments = experiments_of(3)
     run(pocket, experiments, FILMS, tmp_path / "whole", progress=False)
-    for experiment in (
-        experiments
-    ):  # what a kill in the midst of the second film leaves: some experiments have more of it than others
+    for experiment in experiments:  # what a kill in the midst of the second film leaves: some have more of it
         lines = (tmp_path / "whole" / experiment.id / "answers.jsonl").read_bytes().splitlines(keepends=True)
         keep = 20 if experiment is experiments[0] else 16
         (tmp_path / "torn" / experiment.id).mkdir(parents=True)

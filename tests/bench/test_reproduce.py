@@ -116,7 +116,7 @@ def test_a_changed_plan_is_not_skipped(checkpoint, pocketbench, tmp_path):
     first = reproduce(experiment, tmp_path, load=loader, **QUIET)
     assert not first["skipped"]
     assert reproduce(experiment, tmp_path, load=loader, **QUIET)["skipped"]
-    other = replace(experiment, id="other", settings=replace(experiment.settings, by="likelihood"))
+    other = replace(experiment, id="other", by="likelihood")
     assert not reproduce(other, tmp_path, load=loader, **QUIET)["skipped"]
     assert loader.count == 2
 

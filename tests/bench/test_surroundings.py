@@ -212,7 +212,7 @@ def experiments_of(films: int):
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_sweep_stops_as_a_whole_and_goes_on(together, tmp_path):
-    """The disk is full after the preflight: the second experiment is not tried on it, and no table names a failure."""
+    """The disk becomes full after the preflight: the second one is not tried on it, and no table names a failure."""
     experiments, model = experiments_of(2), VideoLLM.from_pretrained(POCKET, device="cpu")
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 

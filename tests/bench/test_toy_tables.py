@@ -49,9 +49,7 @@ def test_tables_1_to_7_in_miniature_and_a_second_run_is_skipped_whole(tmp_path):
     runs = [run for run in listed if run.benchmark in kinds]
     assert {experiment.id for experiment in experiments} == {f"{run.id}_toy" for run in runs}
     assert {run.row for run in runs} | {"LLaVA-NeXT-Image"} == {run.row for run in listed}
-    assert {Path(experiment.model) for experiment in experiments} == {POCKET} and not any(
-        experiment.published for experiment in experiments
-    )
+    assert {Path(one.model) for one in experiments} == {POCKET} and not any(one.published for one in experiments)
     model = VideoLLM.from_pretrained(POCKET, device="cpu")
     with JudgeServer(["plain", "prose"]) as server:
         rows = sweep(experiments, tmp_path, together=True, judge=judge_of(server), load=lambda name: model, **QUIET)

@@ -110,7 +110,7 @@ EVERY_ENTRY = """
 import sys
 from sfllava_core import VideoLLM, parse_spec
 from sfllava_bench.runs.forecast import shape_of
-from sfllava_bench.runs.plans import model_grid
+from sfllava_bench.runs.experiments import model_grid
 from sfllava_bench.runs.preflight import check_memory
 from sfllava_core.checkpoints import load_tokenizer
 
