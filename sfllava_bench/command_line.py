@@ -55,7 +55,7 @@ def one_by_one(words: Sequence[str], params: Iterable) -> list[str]:
 def commands(**more: object) -> typer.Typer:
     """An empty list of commands, to be filled."""
     more = {"no_args_is_help": True, **more}
-    names = {"help_option_names": ["-h", "--help"]}
+    names = {"help_option_names": ["--help", "-h"]}
     return typer.Typer(cls=Group, add_completion=False, pretty_exceptions_enable=False, context_settings=names, **more)
 
 

@@ -203,9 +203,12 @@ def decode(
     """Frames a second: the decoding service against a child for each video."""
     from sfllava_bench.decoding_speed import compare_decoding
 
-    for name, number in (("--num-frames", num_frames), ("--films", films + 1), ("--minutes", minutes)):
-        if number <= 0:
-            raise ValueError(f"{name}: give more")
+    if num_frames < 1:
+        raise ValueError(f"--num-frames {num_frames}: give at least 1")
+    if films < 0:
+        raise ValueError(f"--films {films}: give at least 1, or 0 for all")
+    if not 0 < minutes <= 600:
+        raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
     show_table(compare_decoding(films or None, num_frames, 60 * minutes))
     print("the same frames to the last pixel, both ways")
 
@@ -220,7 +223,7 @@ def make_judge(name: str | None, url: str | None, wording: Path | None):
 
 
 def readings_of(plan, checked) -> str:
-    """Of the videos of a `Plan` that open, by its `Preflight`: how many the released code reads otherwise, and which."""
+    """Of the videos that open, by a plan and its preflight: how many the released code reads otherwise, and which."""
     from sfllava_bench.runs.readings import compare_readings
     from sfllava_core.video.folder import VideoFolder
 

@@ -79,7 +79,7 @@ def running(pid: int) -> bool:
         return False
 
 
-RUN = ("-m", "sfllava_bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy",
+RUN = ("-m", "sfllava_course", "bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy",
        "--max-videos", 5, "--max-new-tokens", 4)  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def test_the_notebook_ends_with_its_kernel(number, code, tmp_path):
     cells = [parameters, nbformat.v4.new_code_cell(CELL)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "long.ipynb")
     out = tmp_path / "out"
-    process = start("-m", "sfllava_course", "run", "--notebook", tmp_path / "long.ipynb", "--out", out)
+    process = start("-m", "sfllava_course", "run", tmp_path / "long.ipynb", "--out", out)
     wait_for((out / "begun").exists, process)
     below = children(process.pid)
     assert below
