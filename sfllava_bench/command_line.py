@@ -20,6 +20,8 @@ UsageError = typer.BadParameter.__base__  # click's own, or that of the click wh
 class SeveralWords:
     """Options may be followed by several words: `--run a b`."""
 
+    context_class = typer.Context
+
     def parse_args(self, ctx, args: list[str]) -> list[str]:
         """Typer's, of words that it understands."""
         return super().parse_args(ctx, one_by_one(args, self.params))

@@ -138,7 +138,7 @@ def run_plans(
     return int(any("value" not in row for row in rows))
 
 
-@command(bench, "bench score --profile toy --run table2_7b --benchmark egoschema")
+@command(bench, "bench score --profile toy --run table1_7b --judge gpt-4o")
 def score(
     run: Runs,
     benchmark: Benchmark = None,

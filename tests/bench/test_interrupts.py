@@ -107,6 +107,23 @@ def test_a_run_that_is_stopped_in_its_preflight_has_lost_nothing(tmp_path):
     assert said == "stopped; 0 of 400 questions are answered and kept: the same command goes on"
 
 
+@SIGNALS
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.5, 1.5])
+def test_the_first_seconds_are_one_line_too(seconds, number, code, hanging):
+    """While it imports what it needs: from the moment on at which it listens."""
+    process = start("-m", "sfllava_course", "bench", *RUN[3:] if seconds > 1 else ("run", "--run", "table2_7b"),
+                    *("--annotations", hanging, "--videos", hanging))  # fmt: skip
+    wait_for(lambda: listens(process.pid), process)
+    time.sleep(seconds)
+    assert end(process, number, code).endswith("the same command starts again")
+
+
+def listens(pid: int) -> bool:
+    """Whether a process has a handler of its own for SIGTERM."""
+    (caught,) = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 @pytest.fixture
 def hanging(tmp_path) -> Path:
     """A folder of images whose decoder waits for a writer that never comes."""

@@ -365,7 +365,7 @@ def parsed(words):
 
 
 def test_help_is_light():
-    """Nothing heavy is imported for it, nor for words that are no command; names of choices are those of the library."""
+    """Nothing heavy is imported for it, nor for words that are no command."""
     code = "import sys\nfrom sfllava_course.__main__ import command\n"
     code += "assert [command(w) for w in (['--help'], ['bench', 'run', '-h'], ['ask', '--no'])] == [0, 0, 2]\n"
     code += "heavy = {'torch', 'numpy', 'transformers', 'av', 'papermill', 'matplotlib'} & sys.modules.keys()\n"
@@ -394,7 +394,6 @@ def test_the_entry_point_is_the_command():
     [
         ("bench check --run table9", "no run 'table9'"),  # LookupError
         ("bench check --run table2_7b", "give annotations and videos"),  # PlanError
-        ("bench check --run table2_7b --annotations . --videos .", "it lacks NExT_QA.csv"),  # AnnotationError
         ("bench check --run table2_7b --profile toy --videos no", "no: there is no such folder"),  # VideoError
         ("bench run --run table2_7b --profile toy --model no", "no such folder"),  # ModelError
         ("bench run --run table2_7b --profile toy --one-by-one -1", "--one-by-one -1: give at least 1"),  # ValueError
@@ -451,7 +450,7 @@ def test_a_fault_of_our_own_and_a_developers_wish_show_a_traceback(monkeypatch):
         ("bench check --run=a --max-videos -3", {"run": ["a"], "max_videos": -3}),
         ("speed --questions 1 5 --new-tokens 3", {"questions": [1, 5], "new_tokens": 3}),
         ("ask a.mp4 why --options x y --spec z", {"options": ["x", "y"], "spec": "z", "question": "why"}),
-        ("ask a.mp4 -- --options", {"options": None, "question": "--options"}),
+        ("ask a.mp4 -- --options", {"question": "--options"}),
         ("run -p a -3 n.ipynb -p b -p", {"parameters": ["a", "-3", "b", "-p"]}),
     ],
 )
@@ -471,9 +470,9 @@ def test_methods_are_listed_with_their_tokens(capsys):
 
 def test_decoding_is_compared_with_a_child_for_each_video(capsys):
     assert run_here(["speed", "decode", "--films", "3", "--num-frames", "4", "--minutes", "0.5"]) == 0
-    names, films, long, last = capsys.readouterr().out.splitlines()
+    _, films, long, last = capsys.readouterr().out.splitlines()
     assert films.startswith("3 films") and films.split()[2] == "12" and films.endswith(" x")
-    assert "one file of 38 s" in long or "one file of 3" in long
+    assert long.startswith("one file of 38 s")
     assert last == "the same frames to the last pixel, both ways"
 
 
@@ -498,6 +497,6 @@ def test_a_long_file_repeats_its_clip(tmp_path):
     from sfllava_bench.decoding_speed import repeat
 
     assert repeat(GRAND_PRIX, tmp_path / "long.mp4", 20) == pytest.approx(38.4)
-    once, twice = (read_frames(path, number) for path, number in ((GRAND_PRIX, 288), (tmp_path / "long.mp4", 576)))
-    assert twice.total == 2 * once.total
-    assert all((twice.pixels[n + 288] == once.pixels[n]).all() for n in (0, 1, 100, 200))
+    frames = (read_frames(path, number) for path, number in ((GRAND_PRIX, 288), (tmp_path / "long.mp4", 576)))
+    once, twice = (dict(zip(one.indices, one.pixels)) for one in frames)
+    assert max(twice) == 574 and all((twice[n + 288] == once[n]).all() for n in (0, 1, 100, 200))
