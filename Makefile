@@ -13,11 +13,11 @@ FILMS ?= 0
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab notebooks bench reproduce workshop site doctor lint lock clean
+.PHONY: run test lab notebooks speed reproduce workshop site doctor lint lock clean
 
 # notebooks/08_reproduce.ipynb on all films of PocketBench; FILMS=6 takes the first six.
 run: $(STAMP)
-	$(BIN)/python -m sfllava_course run -p toy_videos $(FILMS)
+	$(BIN)/sfllava run -p toy_videos $(FILMS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
@@ -25,12 +25,12 @@ test: $(STAMP)
 lab: $(STAMP)
 	$(BIN)/python -m jupyterlab notebooks
 
-bench: $(STAMP)
-	$(BIN)/python -m sfllava_course bench --model $(MODEL)
+speed: $(STAMP)
+	$(BIN)/sfllava speed --model $(MODEL)
 
 # make reproduce RUN=table2_7b BENCHMARK=egoschema MODEL=... ANNOTATIONS=... VIDEOS=... (data/paper/README.md)
 reproduce: $(STAMP)
-	$(BIN)/python -m sfllava_bench run --run "$(RUN)" $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
+	$(BIN)/sfllava bench run --run "$(RUN)" $(if $(BENCHMARK),--benchmark $(BENCHMARK)) \
 		$(if $(filter-out random-small,$(MODEL)),--model "$(MODEL)") \
 		$(if $(ANNOTATIONS),--annotations "$(ANNOTATIONS)") $(if $(VIDEOS),--videos "$(VIDEOS)") $(ARGS)
 
@@ -43,7 +43,7 @@ workshop site: $(STAMP)
 	$(BIN)/python tools/editions.py $@
 
 doctor: $(STAMP)
-	$(BIN)/python -m sfllava_course doctor
+	$(BIN)/sfllava doctor
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

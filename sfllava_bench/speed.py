@@ -1,4 +1,4 @@
-"""`make bench`: seconds a question by stage, everything again for each question against watching once.
+"""`sfllava speed`: seconds a question by stage, everything again for each question against watching once.
 
 "released" is the released code's way: decode, encode and prefill again for every question. "shared" is this kit's.
 Both run the same functions on the same model and video in one run, so their ratio means something on a noisy machine;

@@ -2,9 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from io import StringIO
 
+WIDE = 100_000  # columns: no cell is broken, none cut
 # They turn the reading direction round, or are a line's end to some programs.
 INVISIBLE = set("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -33,15 +35,34 @@ def show(text: object, file=None) -> None:
     print(visible(str(text)), file=file)
 
 
-def table(results: dict) -> str:
-    """The rows of results.json as a plain table: column names, then lines of equal width, one for each row."""
-    rows = results.get("table", [])
+def show_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows that have the columns of the first: drawn on a terminal; elsewhere plain text, one line for a row."""
     if not rows:
-        return "(results.json holds no table)"
+        print("(there is no table)")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    def cell(value: object) -> Text:
+        """Nothing in it is a command to the terminal, or markup."""
+        return Text(one_line(str(value)))
+
+    drawn = sys.stdout.isatty()
+    look = {"box": box.SIMPLE_HEAD} if drawn else {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0)}
+    table = Table(**look, header_style="bold" if drawn else "")
     names = list(rows[0])
-    cells = [[one_line(str(cell)) for cell in line] for line in (names, *([r.get(n, "") for n in names] for r in rows))]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells)
+    for name in names:
+        table.add_column(cell(name), no_wrap=not drawn)
+    for row in rows:
+        table.add_row(*(cell(row.get(name, "")) for name in names))
+    if drawn:
+        Console().print(table)
+        return
+    plain = Console(file=StringIO(), width=WIDE, color_system=None, force_terminal=False)
+    plain.print(table, crop=False)
+    print("\n".join(line.rstrip() for line in plain.file.getvalue().splitlines()))
 
 
 def ends_with_its_reader(main: Callable[..., int]) -> Callable[..., int]:

@@ -1,4 +1,4 @@
-"""`python -m sfllava_course doctor`: versions, device, decoders; what is missing, and how to get it."""
+"""`sfllava doctor`: versions, device, decoders; what is missing, and how to get it."""
 
 import platform
 import shutil

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sfllava_bench.answers.progress import PROGRESS_FILE
-from sfllava_bench.terminal import table
+from sfllava_bench.terminal import show_table
 from sfllava_core.defaults import ROOT
 from sfllava_course.notebook_parameters import parameters_for
 
@@ -67,7 +67,7 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
     report = write_html(content, out / f"{notebook.stem}.html")
     results = out / "results.json"
     if results.exists():
-        print(table(json.loads(results.read_text())))
+        show_table(json.loads(results.read_text()).get("table", []))
     print(f"report: {report}")
     return 0
 

@@ -87,7 +87,7 @@ def test_environment_yml_installs_this_checkout_under_the_lock():
 def test_readme_commands_exist():
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"(?:`|^    )make (\w+)", readme, re.M))
-    assert {"run", "test", "lab", "bench"} <= targets
+    assert {"run", "test", "lab", "speed"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.M), f"README names `make {target}`"
     for path in re.findall(r"`((?:data|docs|notebooks|sfllava_core|tests)/[\w./]*)`", readme):
@@ -134,16 +134,17 @@ def test_no_call_lets_transformers_ask_whether_to_run_a_checkpoints_code():
 
 WITHOUT_A_CLONE = """
 import sys
-from sfllava_course.__main__ import main
+from sfllava_course.__main__ import command
 
-for words in (["ask", sys.argv[1], "why?"], ["bench"], ["run"], ["doctor"]):
-    print("exit code", main(words), file=sys.stderr, flush=True)
+for words in (["ask", sys.argv[1], "why?"], ["speed"], ["run"], ["doctor"]):
+    print("exit code", command(words), file=sys.stderr, flush=True)
 """
 
 
 def test_an_installed_package_says_that_models_films_and_notebooks_come_with_a_clone(tmp_path):
-    """What a wheel holds, unpacked: the package alone."""
-    shutil.copytree(ROOT / "sfllava_core", tmp_path / "sfllava_core", ignore=shutil.ignore_patterns("__pycache__"))
+    """What a wheel holds, unpacked: the packages alone."""
+    for package in ("sfllava_core", "sfllava_bench", "sfllava_course"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_CLONE, GRAND_PRIX], capture_output=True, text=True, cwd=tmp_path, timeout=240,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -79,7 +79,7 @@ def running(pid: int) -> bool:
         return False
 
 
-RUN = ("-m", "sfllava_bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy",
+RUN = ("-m", "sfllava_course", "bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy",
        "--max-videos", 5, "--max-new-tokens", 4)  # fmt: skip
 
 
@@ -105,6 +105,23 @@ def test_a_run_that_is_stopped_in_its_preflight_has_lost_nothing(tmp_path):
     wait_for(lambda: children(process.pid), process)
     said = end(process, signal.SIGINT, 130)
     assert said == "stopped; 0 of 400 questions are answered and kept: the same command goes on"
+
+
+@SIGNALS
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.5, 1.5])
+def test_the_first_seconds_are_one_line_too(seconds, number, code, hanging):
+    """While it imports what it needs: from the moment on at which it listens."""
+    process = start("-m", "sfllava_course", "bench", *RUN[3:] if seconds > 1 else ("run", "--run", "table2_7b"),
+                    *("--annotations", hanging, "--videos", hanging))  # fmt: skip
+    wait_for(lambda: listens(process.pid), process)
+    time.sleep(seconds)
+    assert end(process, number, code).endswith("the same command starts again")
+
+
+def listens(pid: int) -> bool:
+    """Whether a process has a handler of its own for SIGTERM."""
+    (caught,) = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @pytest.fixture
@@ -190,7 +207,7 @@ def test_the_notebook_ends_with_its_kernel(number, code, tmp_path):
     cells = [parameters, nbformat.v4.new_code_cell(CELL)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "long.ipynb")
     out = tmp_path / "out"
-    process = start("-m", "sfllava_course", "run", "--notebook", tmp_path / "long.ipynb", "--out", out)
+    process = start("-m", "sfllava_course", "run", tmp_path / "long.ipynb", "--out", out)
     wait_for((out / "begun").exists, process)
     below = children(process.pid)
     assert below

@@ -7,9 +7,9 @@ import pytest
 from conftest import DOG, GRAND_PRIX
 from zoo import films
 
-from sfllava_bench.__main__ import main
 from sfllava_bench.runs.readings import compare_readings, is_same
 from sfllava_core import VideoError
+from sfllava_course.__main__ import command
 
 FILMS = {film.name: film for film in films()}
 
@@ -52,7 +52,7 @@ def test_a_check_of_a_run_counts_the_videos_that_were_read_otherwise(tmp_path, c
         table.writeheader()
         table.writerows(rows)
     where = ["--annotations", str(tmp_path), "--videos", str(tmp_path / "videos")]
-    assert main(["check", "--run", "table2_7b", "--benchmark", "nextqa", *where, "--readings"]) == 0
+    assert command(["bench", "check", "--run", "table2_7b", "--benchmark", "nextqa", *where, "--readings"]) == 0
     said = capsys.readouterr().out
     assert "differs on 1 of 2 videos" in said and "9100000002.avi" in said and "9100000001.mp4" not in said
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import AutoConfig, LlavaNextForConditionalGeneration
 
-from sfllava_bench.__main__ import main
 from sfllava_bench.reports.compare import paired, read_made
 from sfllava_bench.reports.results import read_results
 from sfllava_bench.runs.experiments import make_experiment
@@ -18,6 +17,7 @@ from sfllava_bench.runs.reproduce import reproduce, rescore
 from sfllava_bench.runs.sweeps import sweep
 from sfllava_bench.scores.chat import Judge
 from sfllava_core import VideoLLM
+from sfllava_course.__main__ import command
 
 from .judge_server import JudgeServer
 from .test_report import read
@@ -178,12 +178,13 @@ def test_one_by_one_is_measured_and_shown(checkpoint, pocketbench, tmp_path):
 
 
 def test_the_terminal(checkpoint, excerpts, tmp_path, capsys):
-    assert main(["list"]) == 0
+    assert command(["bench", "list"]) == 0
     assert "table2_34b" in capsys.readouterr().out
     files = ["--annotations", str(excerpts / "annotations"), "--videos", str(excerpts / "videos")]
-    assert main(["check", "--run", "table2_7b", "--benchmark", "nextqa", *files]) == 0
+    assert command(["bench", "check", "--run", "table2_7b", "--benchmark", "nextqa", *files]) == 0
     assert "2 of 2 videos" in capsys.readouterr().out
     run = [
+        "bench",
         "run",
         "--run",
         "table2_7b",
@@ -195,15 +196,37 @@ def test_the_terminal(checkpoint, excerpts, tmp_path, capsys):
         str(tmp_path),
         *files,
     ]
-    assert main([*run, "--max-new-tokens", "2"]) == 0
+    assert command([*run, "--max-new-tokens", "2"]) == 0
     shown = capsys.readouterr().out
     assert "2 expected = 2 answered + 0 failed" in shown and "47.2" in shown
     results = read_results(tmp_path / "table2_7b_egoschema" / "results.json")
     assert (results["table"][0]["paper"], results["set"]["whole"]) == (47.2, False)
-    assert main(["run", "--run", "table9", *files]) == 1
+    assert command(["bench", "run", "--run", "table9", *files]) == 1
     assert "no run 'table9'" in capsys.readouterr().err
-    assert main(["check", "--run", "table2_7b", "--annotations", str(tmp_path), "--videos", str(tmp_path)]) == 1
+    words = ["--run", "table2_7b", "--annotations", str(tmp_path), "--videos", str(tmp_path)]
+    assert command(["bench", "check", *words]) == 1
     assert "it lacks NExT_QA.csv" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_scored_again_without_a_model(checkpoint, pocketbench, tmp_path, capsys):
+    """With a judge that it had not; the answers stay as they are."""
+    plan = plan_for("table1_7b", "activitynet", checkpoint, pocketbench)
+    words = ["--run", "table1_7b", "--benchmark", "activitynet", "--profile", "toy", "--model", checkpoint]
+    words += ["--annotations", str(plan.annotations), "--videos", str(plan.videos), "--out", str(tmp_path)]
+    assert command(["bench", "score", *words]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "answers.jsonl" in said and len(said.splitlines()) == 1
+    reproduce(plan, tmp_path, say=lambda text: None, timeout_s=None, progress=False)
+    answers = (tmp_path / plan.id / "answers.jsonl").read_bytes()
+    with JudgeServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "key")
+        patch.setattr("sfllava_bench.runs.reproduce.load_model", None)
+        assert command(["bench", "score", *words, "--judge", "judge", "--judge-url", server.url]) == 0
+    assert (tmp_path / plan.id / "answers.jsonl").read_bytes() == answers
+    results = read_results(tmp_path / plan.id / "results.json")
+    assert results["judge"]["books"]["judged"] == len(plan.questions())
+    shown = capsys.readouterr().out
+    assert "judge: " in shown and shown.splitlines()[-len(results["table"]) - 1].startswith("run ")
 
 
 def test_the_same_asked_under_another_name_is_taken_over(checkpoint, pocketbench, tmp_path):

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from sfllava_bench import __main__ as terminal
 from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.journal import Journal, read_journal
 from sfllava_bench.answers.layouts import LAYOUTS
@@ -25,6 +24,7 @@ from sfllava_core.defaults import POCKET, ROOT
 from sfllava_core.video import folder
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import HostError
+from sfllava_course.__main__ import command
 
 from .test_preflight import all_questions
 from .test_runner import Forgetful
@@ -257,9 +257,9 @@ def test_no_room_is_found_by_the_preflight(tmp_path):
 
 
 def test_no_room_ends_the_command_with_what_to_do(tmp_path):
-    words = ["run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy", "--max-videos", "1"]
+    words = ["bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy", "--max-videos", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "sfllava_bench", *words, "--out", str(tmp_path)],
+        [sys.executable, "-m", "sfllava_course", *words, "--out", str(tmp_path)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
         capture_output=True, text=True, cwd=ROOT, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
@@ -290,14 +290,14 @@ class Senseless(Forgetful):
 @pytest.mark.parametrize("when", ["watch", "answer"])
 def test_numbers_without_sense_stop_the_run_in_one_line(when, tmp_path, monkeypatch, capsys):
     model = VideoLLM.from_pretrained(POCKET, device="cpu")
-    words = ["run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy", "--max-videos", "3",
+    words = ["bench", "run", "--run", "table2_7b", "--benchmark", "egoschema", "--profile", "toy", "--max-videos", "3",
              "--max-new-tokens", "4", "--out", str(tmp_path)]  # fmt: skip
     monkeypatch.setattr(reproduce, "load_model", lambda name: Senseless(model, when))
-    assert terminal.main(words) == 1
+    assert command(words) == 1
     said = capsys.readouterr().err.replace("\r", "\n").splitlines()
-    assert [line for line in said if line and "q/s]" not in line] == [str(SENSELESS)]  # below the bar
+    assert [line for line in said if line and "q/s]" not in line] == [f"error: {SENSELESS}"]  # below the bar
     (path,) = tmp_path.glob("*/answers.jsonl")
     assert 0 < nothing_failed(path) < 18
     monkeypatch.setattr(reproduce, "load_model", lambda name: model)
-    assert terminal.main(words) == 0
+    assert command(words) == 0
     nothing_failed(path)

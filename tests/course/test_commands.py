@@ -2,18 +2,28 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from contextlib import contextmanager
+from importlib import import_module
+from io import StringIO
+from typing import get_args
 
 import nbformat
 import pytest
 from conftest import DOG, GRAND_PRIX, ROOT, TINY
+from typer.main import get_command
 
 from sfllava_bench.answers.layouts import LAYOUTS
 from sfllava_bench.questions.annotations import load_annotations
-from sfllava_bench.terminal import table
+from sfllava_bench.terminal import show_table
+from sfllava_core import VideoError, read_frames
 from sfllava_core.defaults import DEFAULT_VIDEO, POCKETBENCH
-from sfllava_course.__main__ import parser
+from sfllava_course.__main__ import command as run_here
+from sfllava_course.__main__ import main
+from sfllava_course.commands import MAIN_JOB, app
 from sfllava_course.headless import NotebookError, run_notebook, widget_errors
 from sfllava_course.notebook_parameters import ParameterError, parameters_for
 
@@ -62,8 +72,8 @@ def test_ask_chooses_among_options():
         (("ask", "not_there.mp4", "why?"), "no such file"),
         (("ask", GRAND_PRIX, "why?", "--model", "no/such/folder"), "no such folder"),
         (("ask", GRAND_PRIX, "why?", "--spec", "nonsense"), "not understood"),
-        (("bench", "--model", "random-900b"), "choose one of random-small"),
-        (("bench", "--model", "random-7b", "--device", "cpu"), "needs a GPU"),
+        (("speed", "--model", "random-900b"), "choose one of random-small"),
+        (("speed", "--model", "random-7b", "--device", "cpu"), "needs a GPU"),
         (("ask", GRAND_PRIX, "why?", "--device", "cuda"), "sees no CUDA GPU"),
         (
             ("ask", GRAND_PRIX, "why?", "--spec", "frames2000000000_fastall-to4x4"),
@@ -74,8 +84,8 @@ def test_ask_chooses_among_options():
             "100000: give a whole number of at most 32",
         ),
         (("ask", GRAND_PRIX, "why?", "--max-new-tokens", "0"), "at least 1"),
-        (("bench", "--questions", "0"), "--questions 0: give at least 1"),
-        (("bench", "--new-tokens", "-3"), "--new-tokens -3: give at least 1"),
+        (("speed", "--questions", "0"), "--questions 0: give at least 1"),
+        (("speed", "--new-tokens", "-3"), "--new-tokens -3: give at least 1"),
         (("run", "-p", "dry_run", "maybe"), "dry_run='maybe': give True or False"),
         (("run", "-p", "dry", "True"), "08_reproduce.ipynb has no parameter 'dry'; it has run, benchmark,"),
     ],
@@ -93,7 +103,7 @@ def test_a_list_that_is_read_in_part_ends_with_one_line(buffered):
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "sfllava_bench", "list"],
+        [sys.executable, "-m", "sfllava_course", "bench", "list"],
         stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=120,
         env={**os.environ, "PYTHONUNBUFFERED": buffered},
     )  # fmt: skip
@@ -115,8 +125,19 @@ def test_control_characters_of_others_do_not_reach_the_terminal():
 def test_hostile_annotation_files_end_in_plain_lines(tmp_path):
     header = "video_name,question_id,question,answer,a0,a1,a2,a3,a4\n"
     (tmp_path / "EgoSchema.csv").write_text(f"{header}./,\x1b[31mq1,what?,\x1b[2Jx,a,b,c,d,e\n.,q2,what?,a,a,b,c,d,e\n")
-    words = ["check", "--run", "table2_7b", "--benchmark", "egoschema", "--annotations", tmp_path, "--videos", tmp_path]
-    done = subprocess.run([sys.executable, "-m", "sfllava_bench", *map(str, words)],
+    words = [
+        "bench",
+        "check",
+        "--run",
+        "table2_7b",
+        "--benchmark",
+        "egoschema",
+        "--annotations",
+        tmp_path,
+        "--videos",
+        tmp_path,
+    ]
+    done = subprocess.run([sys.executable, "-m", "sfllava_course", *map(str, words)],
                           capture_output=True, text=True, cwd=ROOT, timeout=120)  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
@@ -133,7 +154,7 @@ def test_doctor_reports_versions_and_device():
 @pytest.mark.parametrize(("absent", "healthy"), [({"einops"}, False), ({"decord"}, True), ({"decord", "av"}, False)])
 def test_doctor_names_what_is_missing_and_how_to_get_it(monkeypatch, absent, healthy):
     """One decoder is enough, none is not."""
-    from sfllava_core import doctor
+    from sfllava_course import doctor
 
     real = doctor.version
     monkeypatch.setattr(doctor, "version", lambda package: None if package in absent else real(package))
@@ -143,8 +164,8 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(monkeypatch, absent, hea
         assert f"  MISSING  {package}: pip install {package}" in lines
 
 
-def test_bench_prints_both_ways_and_the_bound():
-    done = command("bench", "--questions", 2, "--new-tokens", 3, "--model", "data/tiny")
+def test_speed_prints_both_ways_and_the_bound():
+    done = command("speed", "--questions", 2, "--new-tokens", 3, "--model", "data/tiny")
     assert done.returncode == 0, done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| 2")]
     assert [row[2].strip() for row in rows] == ["released", "shared", "released, bound", "shared, bound"]
@@ -175,8 +196,7 @@ def test_the_main_job_writes_notebook_report_and_results(tmp_path, capsys):
 def test_make_run_takes_all_films():
     """What `make run` would start."""
     done = subprocess.run(["make", "-n", "run"], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert "-m sfllava_course run -p toy_videos 0" in done.stdout
-    assert parser().parse_args(["run"]).notebook.name == "08_reproduce.ipynb"
+    assert "bin/sfllava run -p toy_videos 0" in done.stdout and MAIN_JOB.name == "08_reproduce.ipynb"
 
 
 def write_notebook(path, *sources: str):
@@ -272,11 +292,212 @@ def test_what_is_typed_is_what_the_notebook_gets(tmp_path):
     assert json.loads(said) == [False, False]
 
 
-def test_the_table_has_equal_columns():
-    text = table({"table": [{"name": "a", "n": 1}, {"name": "longer", "n": 22}]})
-    assert text.splitlines() == ["name    n", "a       1", "longer  22"]
+def test_the_table_has_equal_columns(capsys):
+    show_table([{"name": "a", "n": 1}, {"name": "longer", "n": 22}])
+    assert capsys.readouterr().out.splitlines() == ["name    n", "a       1", "longer  22"]
 
 
-def test_a_cell_of_the_table_is_one_line_and_no_command_to_the_terminal():
-    text = table({"table": [{"name": "a\x1b[31m\nb", "n": "\ud800"}]})
-    assert text.splitlines() == ["name                n", "a\\u001b[31m\\u000ab  \\ud800"]
+def test_a_cell_of_the_table_is_one_line_and_no_command_to_the_terminal(capsys):
+    show_table([{"name": "a\x1b[31m\nb", "n": "\ud800"}])
+    assert capsys.readouterr().out.splitlines() == ["name                n", "a\\u001b[31m\\u000ab  \\ud800"]
+
+
+class Terminal(StringIO):
+    """A standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("width", [20, 200])
+def test_a_table_on_a_terminal_holds_no_markup_and_no_command_of_others(width, monkeypatch):
+    """What looks like Rich's markup, links, emojis and styles is shown as it is."""
+    evil = ["[bold]x[/bold]", "[link=http://a]y[/link]", ":cat:", "[/]", "\x1b[31mred", "two\nlines"]
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    show_table([{"[red]n": text, "m": 1.5} for text in evil])
+    shown = sys.stdout.getvalue()
+    sequences = set(re.findall(r"\x1b\[[\d;]*m|\x1b.", shown))
+    assert sequences <= {"\x1b[1m", "\x1b[0m"}, "Rich's own, for the names of the columns"
+    if width == 200:
+        for text in ("[red]n", *evil[:4], "\\u001b[31mred", "two\\u000alines"):
+            assert text in shown
+
+
+def commands_of(group, *names):
+    """The words of all commands and groups below one."""
+    yield names
+    for name, one in getattr(group, "commands", {}).items():
+        yield from commands_of(one, *names, name)
+
+
+ALL = list(commands_of(get_command(app)))
+
+
+def test_these_are_the_commands():
+    assert {" ".join(words) for words in ALL} == {
+        "", "ask", "doctor", "run", "bench", "bench list", "bench methods", "bench check", "bench run", "bench score",
+        "speed", "speed decode",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_of_each_command_shows_an_example_that_is_understood(words, capsys, monkeypatch):
+    """On a terminal of 80 columns it stands in one line, to be copied."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_here([*words, "--help"]) == 0
+    (example,) = re.findall(r"^ *Example: (.+?) *$", capsys.readouterr().out, re.M)
+    first, *given = shlex.split(example)
+    assert first == "sfllava" and tuple(given[: len(words)]) == words
+    with parsed(given) as context:
+        assert context is not None
+
+
+@contextmanager
+def parsed(words):
+    """The context of a command with these words, the innermost; Typer's errors are raised."""
+    group, name = get_command(app), "sfllava"
+    while hasattr(group, "commands") and words and words[0] in group.commands:
+        name, group, words = words[0], group.commands[words[0]], words[1:]
+    with group.make_context(name, list(words)) as context:
+        yield context
+
+
+def test_help_is_light():
+    """Nothing heavy is imported for it, nor for words that are no command."""
+    code = "import sys\nfrom sfllava_course.__main__ import command\n"
+    code += "assert [command(w) for w in (['--help'], ['bench', 'run', '-h'], ['ask', '--no'])] == [0, 0, 2]\n"
+    code += "heavy = {'torch', 'numpy', 'transformers', 'av', 'papermill', 'matplotlib'} & sys.modules.keys()\n"
+    code += "assert not heavy, heavy"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_choices_are_those_of_the_library():
+    from sfllava_bench.answers.settings import CHOOSING, DECODING
+
+    from sfllava_bench import commands
+    from sfllava_bench.runs.catalogue import PROFILES
+
+    for annotated, names in ((commands.By, CHOOSING), (commands.Decoder, DECODING), (commands.Profile, PROFILES)):
+        assert get_args(get_args(annotated)[0]) == names
+
+
+def test_the_entry_point_is_the_command():
+    (line,) = re.findall(r'^sfllava = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    module, name = line.split(":")
+    assert getattr(import_module(module), name) is main
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("bench check --run table9", "no run 'table9'"),  # LookupError
+        ("bench check --run table2_7b", "give annotations and videos"),  # PlanError
+        ("bench check --run table2_7b --profile toy --videos no", "no: there is no such folder"),  # VideoError
+        ("bench run --run table2_7b --profile toy --model no", "no such folder"),  # ModelError
+        ("bench run --run table2_7b --profile toy --one-by-one -1", "--one-by-one -1: give at least 1"),  # ValueError
+        ("bench run --run table2_7b --profile toy --wording no.yaml", "no.yaml"),  # WordingError, OSError
+        ("bench score --run table2_7b --profile toy --out no", "answers.jsonl"),  # JournalError
+        ("bench methods --model no", "no such folder"),
+        ("speed decode --num-frames 0", "--num-frames 0: give at least 1"),
+        ("speed decode --films -1", "--films -1: give at least 1, or 0 for all"),
+        ("run no.ipynb", "no.ipynb"),
+        ("run a.ipynb --notebook b.ipynb", "a.ipynb is named already"),
+        ("run -p toy_videos", "-p toy_videos: give a parameter's name and its value"),
+    ],
+)
+def test_errors_of_each_kind_are_one_line(words, message, capsys):
+    assert run_here(words.split()) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ") and message in said.err and len(said.err.splitlines()) == 1, said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ask"], "Missing argument"), (["ask", "a"], "Missing argument"), (["ask", "a", "b", "c"], "unexpected extra"),
+        (["ask", "a", "b", "--colour", "red"], "No such option"), (["aks"], "Did you mean 'ask'"), (["bench"], "list"),
+        (["bench", "run"], "Missing option '--run'"), (["bench", "check", "--run"], "--run"),
+        (["bench", "check", "--run", "a", "--by", "luck"], "generation"),
+        (["bench", "check", "--run", "a", "--max-videos", "few"], "--max-videos"),
+        (["ask", "a", "b", "\x1b[31m\x9b\u202e\ud800"], "unexpected extra"), (["\x1b[31m"], "No such command"),
+        (["ask", "--\x1b[31m"], "No such option"), (["[bold]x[/bold]"], "[bold]x[/bold]"),
+    ],
+)  # fmt: skip
+def test_words_that_are_no_command_end_with_code_2(words, message, capsys):
+    assert run_here(words) == 2
+    said = capsys.readouterr()
+    assert message in said.err + said.out and "Traceback" not in said.err
+    assert not set("\x1b\x9b\u202e\ud800") & set(said.err)
+
+
+def test_a_fault_of_our_own_and_a_developers_wish_show_a_traceback(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyError):
+        patch.setattr("sfllava_course.doctor.main", lambda: {}["x"])
+        run_here(["doctor"])
+    monkeypatch.setenv("SFLLAVA_DEBUG", "1")
+    with pytest.raises(VideoError):
+        run_here(["ask", "no.mp4", "why?"])
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        ("bench check --run a b --by generation", {"run": ["a", "b"]}),
+        ("bench check --run a --by generation --run b", {"run": ["a", "b"]}),
+        ("bench check --run=a --max-videos -3", {"run": ["a"], "max_videos": -3}),
+        ("speed --questions 1 5 --new-tokens 3", {"questions": [1, 5], "new_tokens": 3}),
+        ("ask a.mp4 why --options x y --spec z", {"options": ["x", "y"], "spec": "z", "question": "why"}),
+        ("ask a.mp4 -- --options", {"question": "--options"}),
+        ("run -p a -3 n.ipynb -p b -p", {"parameters": ["a", "-3", "b", "-p"]}),
+    ],
+)
+def test_several_words_after_one_option(words, read):
+    with parsed(words.split()) as context:
+        assert {name: context.params[name] for name in read} == read
+
+
+def test_methods_are_listed_with_their_tokens(capsys):
+    assert run_here(["bench", "methods"]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.split() == ["method", "frames", "tokens", "pathways"]
+    listed = {name: line for name, line in zip(LAYOUTS, lines, strict=True) if line.startswith(name)}
+    assert list(listed) == list(LAYOUTS)
+    assert listed["SlowFast"].split()[1:3] == ["50", "776"] and listed["image grid"].split()[-2] == "744"
+
+
+def test_decoding_is_compared_with_a_child_for_each_video(capsys):
+    assert run_here(["speed", "decode", "--films", "3", "--num-frames", "4", "--minutes", "0.5"]) == 0
+    _, films, long, last = capsys.readouterr().out.splitlines()
+    assert films.startswith("3 films") and films.split()[2] == "12" and films.endswith(" x")
+    assert long.startswith("one file of 38 s")
+    assert last == "the same frames to the last pixel, both ways"
+
+
+def test_other_frames_are_no_speed(monkeypatch, capsys):
+    from sfllava_bench import decoding_speed
+
+    read, calls = decoding_speed.read_frames, []
+
+    def other(path, number):
+        frames = read(path, number)
+        calls.append(path)
+        frames.pixels[0, 0, 0, 0] ^= len(calls) == 2
+        return frames
+
+    monkeypatch.setattr(decoding_speed, "read_frames", other)
+    assert run_here(["speed", "decode", "--films", "1", "--num-frames", "4"]) == 1
+    assert "gave other frames" in capsys.readouterr().err
+
+
+def test_a_long_file_repeats_its_clip(tmp_path):
+    """Frame by frame, the second time too."""
+    from sfllava_bench.decoding_speed import repeat
+
+    assert repeat(GRAND_PRIX, tmp_path / "long.mp4", 20) == pytest.approx(38.4)
+    frames = (read_frames(path, number) for path, number in ((GRAND_PRIX, 288), (tmp_path / "long.mp4", 576)))
+    once, twice = (dict(zip(one.indices, one.pixels)) for one in frames)
+    assert max(twice) == 574 and all((twice[n + 288] == once[n]).all() for n in (0, 1, 100, 200))

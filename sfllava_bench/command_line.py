@@ -1,0 +1,96 @@
+"""How the commands of `sfllava` are read, and how they end: an exit code, and one line for whatever goes wrong.
+
+Each floor brings its own commands (commands.py); the top floor puts them together and calls them through `call`.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from sfllava_bench.terminal import ends_with_its_reader, one_line, show
+
+PAIR = "NAME VALUE"  # the metavar of an option that takes two words
+UsageError = typer.BadParameter.__base__  # click's own, or that of the click which newer Typers carry inside
+
+
+class SeveralWords:
+    """Options may be followed by several words: `--run a b`."""
+
+    context_class = typer.Context
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        """Typer's, of words that it understands."""
+        return super().parse_args(ctx, one_by_one(args, self.params))
+
+
+class Command(SeveralWords, TyperCommand):
+    """A command."""
+
+
+class Group(SeveralWords, TyperGroup):
+    """Commands below one name, and the options before them."""
+
+
+def one_by_one(words: Sequence[str], params: Iterable) -> list[str]:
+    """`--run a b` as `--run a --run b`: an option that may be given several times takes all words up to the next one.
+
+    One whose metavar is `PAIR` takes two words, whatever they look like.
+    """
+    several = {name: param.metavar for param in params if getattr(param, "multiple", False) for name in param.opts}
+    found, left = [], list(words)
+    while left and left[0] != "--":
+        word = left.pop(0)
+        taken = 0
+        if word in several and several[word] == PAIR:
+            taken = min(2, len(left))
+        elif word in several:
+            taken = next((place for place, one in enumerate(left) if one.startswith("-")), len(left))
+        found += [part for value in left[:taken] for part in (word, value)] if taken else [word]
+        del left[:taken]
+    return found + left
+
+
+def commands(**more: object) -> typer.Typer:
+    """An empty list of commands, to be filled."""
+    more = {"no_args_is_help": True, **more}
+    names = {"help_option_names": ["--help", "-h"]}
+    return typer.Typer(cls=Group, add_completion=False, pretty_exceptions_enable=False, context_settings=names, **more)
+
+
+def command(app: typer.Typer, example: str, name: str | None = None) -> Callable[[Callable], Callable]:
+    """Adds a function as a command of `app`; its `--help` ends with the example. It returns an exit code, or None."""
+    return app.command(name, cls=Command, epilog=f"Example: sfllava {example}")
+
+
+@ends_with_its_reader
+def call(app: typer.Typer, words: Sequence[str]) -> int:
+    """Run one command: its exit code; 1 after what goes wrong in a known way, 2 where the words are no command.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; what there is to say of that is its text.
+        Exception: a fault of our own; any, where SFLLAVA_DEBUG is set.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    top = get_command(app)
+    try:
+        with top.make_context("sfllava", list(words)) as context:
+            return top.invoke(context) or 0
+    except typer.Exit as end:  # after --help
+        return end.exit_code
+    except UsageError as error:
+        from typer.rich_utils import rich_format_error
+
+        error.message = one_line(error.message)
+        rich_format_error(error)
+        return error.exit_code
+    except (BrokenPipeError, KeyError, IndexError):
+        raise
+    except (RuntimeError, ValueError, OSError, LookupError) as error:
+        if os.environ.get("SFLLAVA_DEBUG"):
+            raise
+        show(f"error: {error}", file=sys.stderr)
+        return 1

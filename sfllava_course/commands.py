@@ -1,0 +1,102 @@
+"""All commands of `sfllava`: ask, doctor, run, and those that the benchmarks bring (sfllava_bench/commands.py).
+
+What is heavy is imported when a command is run.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from sfllava_bench.command_line import PAIR, command, commands
+from sfllava_bench.commands import bench, speed
+from sfllava_bench.terminal import show, visible
+from sfllava_core.defaults import COURSE, DEFAULT_MODEL, required
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MAIN_JOB = COURSE / "08_reproduce.ipynb"
+
+
+app = commands(
+    help="SlowFast-LLaVA: ask a video, and reproduce the paper's tables.",
+    epilog="Example: sfllava ask data/clips/dog.mp4 'Which animal is it?'",
+)
+
+
+@command(app, "ask data/clips/dog.mp4 'Which animal is it?' --options cat dog")
+def ask(
+    video: Annotated[str, Argument(help="a video file, or a folder of images")],
+    question: Annotated[str, Argument(help="put -- before it if it begins with a dash")],
+    options: Annotated[
+        list[str] | None, Option(metavar="TEXT...", help="choose among these instead of answering freely")
+    ] = None,
+    model: Annotated[str, Option(show_default="data/pocket", help="folder or hub id of a LLaVA-NeXT checkpoint")] = str(
+        DEFAULT_MODEL
+    ),
+    spec: Annotated[
+        str,
+        Option(show_default="the model's own", help="pathway spec, such as frames50_slow10-max1x2_fastall-to4x4"),
+    ] = "",
+    device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps")] = "auto",
+    dtype: Annotated[str, Option(help="float32, float16, bfloat16")] = "auto",
+    max_new_tokens: Annotated[int, Option(help="an answer is cut there")] = 256,
+) -> None:
+    """Answer a question about a video."""
+    from sfllava_core import VideoLLM, parse_spec
+    from sfllava_core.video.integrity import checked_path
+
+    if max_new_tokens < 1:
+        raise ValueError(f"--max-new-tokens {max_new_tokens}: ask for at least 1 token")
+    checked_path(video)  # before a model is loaded for nothing
+    pathways = parse_spec(spec) if spec else None
+    llm = VideoLLM.from_pretrained(model, device=device, dtype=dtype)
+    if getattr(llm.model.config, "random_weights", False):
+        show(f"note: {model} has random weights; its words mean nothing", file=sys.stderr)
+    watched = llm.watch(video, pathways)
+    print(f"{len(watched.frames)} frames of {watched.frames.total}, {watched}", file=sys.stderr)
+    if options:
+        choice = watched.choose(question, options)
+        for letter, option, score in zip(LETTERS, options, choice.scores):
+            show(f"{'*' if letter == choice.letter else ' '} ({letter}) {score:6.1%}  {option}")
+    else:
+        watched.ask(
+            question,
+            max_new_tokens=max_new_tokens,
+            on_text=lambda text: print(visible(text), end="", flush=True),
+        )
+        print()
+
+
+@command(app, "doctor")
+def doctor() -> int:
+    """Versions, device, decoders; what is missing, and how to get it."""
+    from sfllava_course.doctor import main
+
+    return main()
+
+
+@command(app, "run notebooks/08_reproduce.ipynb -p toy_videos 6")
+def run(
+    notebook: Annotated[
+        Path | None, Argument(show_default="notebooks/08_reproduce.ipynb, the main job", help="a notebook")
+    ] = None,
+    named: Annotated[Path | None, Option("--notebook", show_default=False, help="the same, as an option")] = None,
+    out: Annotated[Path | None, Option(show_default="runs/ and the time", help="folder of the results")] = None,
+    parameters: Annotated[
+        list[str] | None, Option("-p", metavar=PAIR, help="a parameter of the notebook; may be given several times")
+    ] = None,
+) -> int:
+    """Run a notebook headlessly: a report, its results, a table of them."""
+    from sfllava_course.headless import run_notebook
+
+    if notebook and named:
+        raise ValueError(f"--notebook {named}: {notebook} is named already")
+    words = parameters or []
+    if len(words) % 2:
+        raise ValueError(f"-p {words[-1]}: give a parameter's name and its value")
+    return run_notebook(required(notebook or named or MAIN_JOB), out, dict(zip(words[::2], words[1::2])))
+
+
+app.add_typer(bench, name="bench")
+app.add_typer(speed, name="speed")
