@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sfllava_bench.answers.counts import BooksError
+from sfllava_bench.answers.counts import CountsError
 from sfllava_bench.answers.settings import CHOOSING, DECODING
 from sfllava_bench.reports.published import load_paper
 from sfllava_bench.runs.catalogue import PROFILES, load_runs
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
             rows = sweep(plans, asked.out, judge=judge, say=show, **options)
     except BrokenPipeError:
         raise
-    except (*FAILS, BooksError, HostError, LookupError, ValueError) as error:
+    except (*FAILS, CountsError, HostError, LookupError, ValueError) as error:
         show(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:

@@ -3,7 +3,7 @@
     questions, grouped by video -> frames decoded ahead -> watch -> answers in batches -> JSON lines
 
 Kill it anywhere and start it again: it goes on where it was. A video or a question that cannot be answered becomes a
-record with its error, so that the books always balance. Where the machine or the model is at fault the run stops: that
+record with its error, so that the counts always balance. Where the machine or the model is at fault the run stops: that
 is no answer, and the next start goes on.
 """
 
@@ -58,7 +58,7 @@ def run_benchmark(
         progress: show a bar with rate and time left.
 
     Returns:
-        The run's records; `outcome.books(questions)` says what became of them.
+        The run's records; `outcome.counts(questions)` says what became of them.
 
     Raises:
         JournalError: the file is of other settings, questions or weights, or in use.

@@ -18,7 +18,7 @@ class Maybe:
 
 
 def wrong_shape(value: object, shape: Shape, name: str = "") -> str | None:
-    """The first place where the value has not the shape, such as "books.failed is 'none'"; None where it has."""
+    """The first place where the value has not the shape, such as "counts.failed is 'none'"; None where it has."""
     if isinstance(shape, Maybe):
         return None if value is None else wrong_shape(value, shape.shape, name)
     wanted = shape if isinstance(shape, type) else type(shape)
@@ -63,14 +63,14 @@ JUDGEMENT = {
     "yes": Maybe(bool),
 }
 INTERVAL = {"value": Maybe(Real), "low": Maybe(Real), "high": Maybe(Real), "questions": int, "videos": int}
-BOOKS = {"expected": int, "answered": int, "failed": int, "pending": int, "text": str}
+COUNTS = {"expected": int, "answered": int, "failed": int, "pending": int, "text": str}
 RESULTS = {
     "run": str,
     "plan": {"*": str},
     "benchmark": str,
     "settings": {},
-    "books": BOOKS,
-    "judge": Maybe({"settings": {}, "books": BOOKS, "failures": {"*": int}}),
+    "counts": COUNTS,
+    "judge": Maybe({"settings": {}, "counts": COUNTS, "failures": {"*": int}}),
     "one_by_one": Maybe({"text": str}),
     "set": {},
     "metrics": [{"name": str, "over_expected": INTERVAL}],

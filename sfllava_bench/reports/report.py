@@ -1,4 +1,4 @@
-"""The report of a run as one HTML page: books, numbers beside the paper's, examples with frames, time, settings."""
+"""The report of a run as one HTML page: counts, numbers beside the paper's, examples with frames, time, settings."""
 
 from pathlib import Path
 
@@ -44,11 +44,11 @@ def write_report(
 
 def warnings(results: dict) -> list[Markup]:
     """What a reader must know before any number: not all answered, not the whole set, doubts."""
-    books, whole = results["books"], results["set"]
-    said = [tag("p", books["text"], "; accuracy is given over all that were expected, and over those answered.")]
-    if books["failed"] or books["pending"]:
-        lost = books["failed"] + books["pending"]
-        said.append(tag("p", f"{lost} of {books['expected']} questions have no answer.", class_="warning"))
+    counts, whole = results["counts"], results["set"]
+    said = [tag("p", counts["text"], "; accuracy is given over all that were expected, and over those answered.")]
+    if counts["failed"] or counts["pending"]:
+        lost = counts["failed"] + counts["pending"]
+        said.append(tag("p", f"{lost} of {counts['expected']} questions have no answer.", class_="warning"))
     if whole["published_questions"] and not whole["whole"]:
         text = f"This is not the whole set: {whole['questions']} of {whole['published_questions']} questions about "
         text += f"{whole['videos']} of {whole['published_videos']} videos."
@@ -74,9 +74,9 @@ def groups(results: dict) -> Markup:
         return Markup()
     name, rows = split[0]["name"], []
     for group, found in split[0]["groups"].items():
-        counts = {"questions": found["questions"], "videos": found["videos"]}
+        of = {"questions": found["questions"], "videos": found["videos"]}
         measured = {name: f"{found['value']:.1f}", "95 % interval": interval_text(interval_of(found), 1)}
-        rows.append({"type": group or "-", **counts, **measured})
+        rows.append({"type": group or "-", **of, **measured})
     return join(tag("h2", "By type of question"), table(rows))
 
 
@@ -99,7 +99,7 @@ def judge(results: dict) -> Markup:
     rows += [{"setting": "model that the server named", "value": f"{name}: {count} judgements"}
              for name, count in found["served_models"].items()]  # fmt: skip
     stopped = [tag("p", found["stopped"], class_="warning")] if found["stopped"] else []
-    return join(tag("h2", "Judge"), tag("p", found["books"]["text"], " (answered: judged)"), *stopped, table(rows))
+    return join(tag("h2", "Judge"), tag("p", found["counts"]["text"], " (answered: judged)"), *stopped, table(rows))
 
 
 def failures(results: dict) -> Markup:

@@ -17,9 +17,9 @@ from sfllava_bench.scores.scores import Metric, all_metrics, choice_reading
 from sfllava_bench.scores.stats import Interval, verdict
 from sfllava_core import __version__
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 REQUIRED = (
-    "schema_version", "run", "plan", "benchmark", "settings", "books", "set", "metrics", "judge", "timing", "table",
+    "schema_version", "run", "plan", "benchmark", "settings", "counts", "set", "metrics", "judge", "timing", "table",
 )  # fmt: skip
 
 
@@ -44,9 +44,9 @@ def make_results(
         note: a doubt that goes with the comparison.  plan: fingerprints of what was asked for; see reproduce.py.
 
     Raises:
-        BooksError: the records are not of these questions.
+        CountsError: the records are not of these questions.
     """
-    books, benchmark = outcome.books(questions), find_benchmark(questions[0].benchmark)
+    counts, benchmark = outcome.counts(questions), find_benchmark(questions[0].benchmark)
     metrics = [metric_fields(metric, published or {}) for metric in all_metrics(questions, outcome, judgements)]
     seconds, reading = timing(outcome), choice_reading(questions, outcome)
     videos = len({question.video for question in questions})
@@ -69,7 +69,7 @@ def make_results(
             "published_videos": benchmark.videos,
             "whole": (len(questions), videos) == (benchmark.questions, benchmark.videos),
         },
-        "books": {**asdict(books), "text": str(books)},
+        "counts": {**asdict(counts), "text": str(counts)},
         "failures": dict(Counter(record["error"] for record in outcome.failures.values()).most_common()),
         "metrics": metrics,
         "choices": None if reading is None else asdict(reading),
@@ -109,11 +109,11 @@ def decimals_of(metric: Metric) -> int:
 
 
 def judge_fields(judgements: Judgements) -> dict:
-    """Who judged, by which wording, and the books of it."""
+    """Who judged, by which wording, and the counts of it."""
     return {
         "settings": judgements.settings,
         "served_models": judgements.served_models,
-        "books": {**asdict(judgements.books), "text": str(judgements.books)},
+        "counts": {**asdict(judgements.counts), "text": str(judgements.counts)},
         "failures": dict(Counter(judgements.failures.values()).most_common(20)),
         "stopped": judgements.stopped,
     }
@@ -131,7 +131,7 @@ def table_row(results: dict, fields: dict) -> dict:
         "value": round(value["value"], decimals),
         "95 % interval": interval_text(Interval(**value), decimals),
         "over answered": "-" if answered is None else round(answered["value"], decimals),
-        "answered": f"{results['books']['answered']}/{results['books']['expected']}",
+        "answered": f"{results['counts']['answered']}/{results['counts']['expected']}",
         "paper": "-" if fields["published"] is None else fields["published"],
         "paper is": fields["published_is"] or "-",
     }

@@ -72,7 +72,7 @@ def reproduce(
     done = finished(folder / "results.json", asked_for, retry_failed)
     if done == "all":
         results = read_results(folder / "results.json")
-        say(f"{plan.id}: done already, {results['books']['text']}")
+        say(f"{plan.id}: done already, {results['counts']['text']}")
         return {**results, "skipped": True}
 
     videos = VideoFolder(plan.videos, follow_links=follow_links)
@@ -86,7 +86,7 @@ def reproduce(
     running = {"batch": batch, "workers": workers, "ahead": ahead, "timeout_s": timeout_s}
     running |= {"retry_failed": retry_failed, "progress": progress}
     outcome = run_benchmark(llm, questions, videos, folder / "answers.jsonl", plan.settings, **running)
-    say(f"{plan.id}: {outcome.books(questions)}")
+    say(f"{plan.id}: {outcome.counts(questions)}")
     ways = None
     if one_by_one:
         alone = ask_one_by_one(llm, questions, videos, folder, plan, one_by_one, running)
@@ -114,7 +114,7 @@ def score(
     if judge is not None:
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
-        say(f"{plan.id}: judge: {judgements.books}{'; ' + judgements.stopped if judgements.stopped else ''}")
+        say(f"{plan.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
     results = make_results(
         questions, outcome, judgements, run=plan.id, published=plan.published, note=plan.note, plan=asked_for
     )
@@ -133,7 +133,7 @@ def rescore(plan: Plan, out: str | Path = "runs", judge: Judge | None = None, **
     more: timeout_s, progress, say, as in `reproduce`.
 
     Raises:
-        JournalError: the plan has not been run.  BooksError: its answers are of other questions.
+        JournalError: the plan has not been run.  CountsError: its answers are of other questions.
     """
     folder, questions = Path(out) / plan.id, plan.questions()
     outcome = read_outcome(folder / "answers.jsonl")
@@ -202,11 +202,11 @@ def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
         results = read_results(path)
     except ResultsError:
         return ""
-    books, judge = results["books"], results["judge"]
-    again = retry_failed and books["failed"]
-    if books["pending"] or again or results["plan"].get("answers") != asked_for["answers"]:
+    counts, judge = results["counts"], results["judge"]
+    again = retry_failed and counts["failed"]
+    if counts["pending"] or again or results["plan"].get("answers") != asked_for["answers"]:
         return ""
-    left = judge is not None and (judge["books"]["pending"] or judge["failures"])
+    left = judge is not None and (judge["counts"]["pending"] or judge["failures"])
     return "answers" if left or results["plan"]["all"] != asked_for["all"] else "all"
 
 

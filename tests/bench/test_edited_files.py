@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfllava_bench.__main__ import main
-from sfllava_bench.answers.counts import BooksError, collect, read_outcome
+from sfllava_bench.answers.counts import CountsError, collect, read_outcome
 from sfllava_bench.answers.journal import Journal, JournalError, read_journal
 from sfllava_bench.answers.shapes import Maybe, wrong_shape
 from sfllava_bench.reports.compare import Made, first_alike, paired
@@ -118,33 +118,33 @@ def test_a_line_of_300_mb_is_refused_in_bounded_memory(tmp_path):
         assert peak < 60_000_000
 
 
-def test_books_refuse_what_no_run_writes():
+def test_counts_refuse_what_no_run_writes():
     questions = choices(3)
-    with pytest.raises(BooksError, match="1 unknown keys"):
-        outcome_of(questions, {"q0": "A", "strange": None}).books(questions)
-    with pytest.raises(BooksError, match="1 unknown keys"):
-        outcome_of(questions, {"q0": "A", "strange": "A"}).books(questions)
+    with pytest.raises(CountsError, match="1 unknown keys"):
+        outcome_of(questions, {"q0": "A", "strange": None}).counts(questions)
+    with pytest.raises(CountsError, match="1 unknown keys"):
+        outcome_of(questions, {"q0": "A", "strange": "A"}).counts(questions)
     for record in ({"key": "q0"}, {"key": "q0", "answers": []}):
-        with pytest.raises(BooksError, match="'q0' has neither answer nor error"):
+        with pytest.raises(CountsError, match="'q0' has neither answer nor error"):
             collect(SETTINGS, "f", [record])
 
 
-def test_books_name_their_file(tmp_path):
+def test_counts_name_their_file(tmp_path):
     file = journal_of(tmp_path / "a.jsonl", ANSWER, ANSWER)
-    with pytest.raises(BooksError, match=r"a\.jsonl: question 'q0' is answered twice"):
+    with pytest.raises(CountsError, match=r"a\.jsonl: question 'q0' is answered twice"):
         read_outcome(file)
 
 
 @pytest.mark.parametrize(
     ("place", "value", "reason"),
     [
-        (("books",), 5, "books is 5, which is no object"),
-        (("books", "failed"), "none", "books.failed is 'none', which is no whole number"),
-        (("books", "pending"), None, "books.pending is None"),
+        (("counts",), 5, "counts is 5, which is no object"),
+        (("counts", "failed"), "none", "counts.failed is 'none', which is no whole number"),
+        (("counts", "pending"), None, "counts.pending is None"),
         (("plan",), [], r"plan is \[\], which is no object"),
         (("plan", "all"), 5, "plan.all is 5, which is no text"),
         (("judge",), "gpt", "judge is 'gpt', which is no object"),
-        (("judge",), {"settings": {}}, "judge lacks books, failures"),
+        (("judge",), {"settings": {}}, "judge lacks counts, failures"),
         (("table",), {}, "table is {}, which is no list"),
         (("table",), ["x"], r"table\[0\] is 'x', which is no object"),
         (("one_by_one",), {"text": 5}, "one_by_one.text is 5"),
@@ -226,7 +226,7 @@ def test_the_command_line_says_what_is_wrong_with_edited_files(run):
     whole, results = (folder / "answers.jsonl").read_text(), folder / "results.json"
     results.write_text(results.read_text().replace('"failed": 0', '"failed": "none"'))
     assert go()[0] == 0
-    assert json.loads(results.read_text())["books"]["failed"] == 0
+    assert json.loads(results.read_text())["counts"]["failed"] == 0
     lines = whole.splitlines()
     answer = next(n for n, line in enumerate(lines) if '"answers": [' in line)
     for line, reason in (

@@ -104,7 +104,7 @@ def test_every_kind_of_table_runs_and_a_second_run_is_skipped_whole(checkpoint, 
         assert {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*")} == times
     for plan in plans:
         results = read_results(tmp_path / plan.id / "results.json")
-        assert results["books"]["answered"] == results["books"]["expected"] == len(plan.questions())
+        assert results["counts"]["answered"] == results["counts"]["expected"] == len(plan.questions())
         assert all(row["paper"] == "-" for row in results["table"])  # a toy number is not the paper's
         assert "not comparable" in read(tmp_path / plan.id / "report.html").text
     assert json.loads((tmp_path / "table.json").read_text())["table"] == rows
@@ -127,12 +127,12 @@ def test_a_judge_that_died_is_gone_on_with_and_no_model_is_loaded(checkpoint, po
         first = reproduce(plan, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         port = server.port
     assert first["judge"]["stopped"]
-    assert first["judge"]["books"]["pending"] + first["judge"]["books"]["failed"] == 4
+    assert first["judge"]["counts"]["pending"] + first["judge"]["counts"]["failed"] == 4
     with JudgeServer(port=port) as server:
         second = reproduce(plan, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         assert len(server.requests) == 4
         assert reproduce(plan, tmp_path, judge=judge_of(server), load=loader, **QUIET)["skipped"]
-    assert second["judge"]["books"]["text"] == "6 expected = 6 answered + 0 failed"
+    assert second["judge"]["counts"]["text"] == "6 expected = 6 answered + 0 failed"
     assert loader.count == 1
     with JudgeServer(model="another-judge") as server:
         third = rescore(plan, tmp_path, replace(judge_of(server), model="another"), say=lambda t: None, progress=False)
@@ -148,7 +148,7 @@ def test_missing_videos_stop_a_run_before_the_model_is_loaded(checkpoint, pocket
         reproduce(plan, tmp_path / "runs", load=loader, **QUIET)
     assert loader.count == 0 and not (tmp_path / "runs").exists()
     results = reproduce(plan, tmp_path / "runs", load=loader, allow_missing=True, **QUIET)
-    assert results["books"]["text"] == "6 expected = 3 answered + 3 failed"
+    assert results["counts"]["text"] == "6 expected = 3 answered + 3 failed"
     accuracy = results["metrics"][0]
     assert accuracy["over_expected"]["questions"] == 6 and accuracy["over_answered"]["questions"] == 3
     assert accuracy["over_expected"]["value"] * 2 == pytest.approx(accuracy["over_answered"]["value"])

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sfllava_bench.answers.counts import Books, BooksError, collect
+from sfllava_bench.answers.counts import Counts, CountsError, collect
 from sfllava_bench.questions.records import ASPECTS, Question, questions_fingerprint
 from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
 from sfllava_bench.reports.timing import same_answers, timing
@@ -38,7 +38,7 @@ def test_accuracy_over_expected_and_over_answered():
     questions = choices(10)
     answers = {"q0": "A", "q1": "(B) a dog", "q2": "C)", "q3": "A", "q4": "A man", "q5": "A man", "q6": None, "q7": ""}
     outcome = outcome_of(questions, answers)
-    assert str(outcome.books(questions)) == "10 expected = 7 answered + 1 failed + 2 pending"
+    assert str(outcome.counts(questions)) == "10 expected = 7 answered + 1 failed + 2 pending"
     found = {metric.name: metric for metric in all_metrics(questions, outcome)}
     assert found["accuracy"].over_expected.value == 40  # q0, q1, q2, q5: "A man" counts as option a there
     assert found["accuracy"].over_answered.value == pytest.approx(100 * 4 / 7)
@@ -94,7 +94,7 @@ def test_the_judges_accuracy_and_score():
     by_name = {row["metric"]: row for row in results["table"]}
     assert (by_name["judge_accuracy"]["paper"], by_name["judge_score"]["paper"]) == (79.1, 4.1)
     assert by_name["judge_score_cut"]["paper"] == by_name["token_f1"]["paper"] == "-"
-    assert results["judge"]["books"]["text"] == "5 expected = 3 answered + 2 failed"
+    assert results["judge"]["counts"]["text"] == "5 expected = 3 answered + 2 failed"
 
 
 def test_vcgbench_has_five_scores_and_their_plain_mean():
@@ -142,7 +142,7 @@ def test_results_survive_the_file_and_other_versions_are_refused(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     for content, reason in (
         ({**results, "schema_version": 99}, "99"),
-        ({"schema_version": 1}, "it lacks run"),
+        ({"schema_version": 2}, "it lacks run"),
         ([], "None"),
     ):
         (tmp_path / "other.json").write_text(json.dumps(content))
@@ -160,15 +160,15 @@ def test_an_unknown_interval_is_null_and_not_a_number_that_json_has_not(tmp_path
     assert "NaN" not in write_results(results, tmp_path / "r.json").read_text()
 
 
-def test_books_always_balance():
-    with pytest.raises(BooksError, match="do not balance"):
-        Books(10, 5, 4, 2)
-    with pytest.raises(BooksError, match="do not balance"):
-        Books(3, 5, 0, -2)
+def test_counts_always_balance():
+    with pytest.raises(CountsError, match="do not balance"):
+        Counts(10, 5, 4, 2)
+    with pytest.raises(CountsError, match="do not balance"):
+        Counts(3, 5, 0, -2)
     questions = choices(3)
-    with pytest.raises(BooksError, match="unknown keys"):
-        outcome_of(questions, {"strange": "A"}).books(questions)
-    with pytest.raises(BooksError, match="answered twice"):
+    with pytest.raises(CountsError, match="unknown keys"):
+        outcome_of(questions, {"strange": "A"}).counts(questions)
+    with pytest.raises(CountsError, match="answered twice"):
         collect(SETTINGS, "f", [{"key": "q0", "answers": ["A"]}, {"key": "q0", "answers": ["B"]}])
 
 

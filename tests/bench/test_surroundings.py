@@ -70,7 +70,7 @@ def answer(llm, excerpts, root, tmp_path):
 
     def going_on(model=llm, **more):
         more = {"timeout_s": None, "progress": False, "batch": 2, "ahead": 1, "workers": 1, **more}
-        return run_benchmark(model, questions, videos, tmp_path / "a.jsonl", SETTINGS, **more).books(questions)
+        return run_benchmark(model, questions, videos, tmp_path / "a.jsonl", SETTINGS, **more).counts(questions)
 
     return going_on
 
