@@ -12,6 +12,7 @@ from pathlib import Path
 from sfllava_bench.answers.counts import CountsError
 from sfllava_bench.answers.settings import CHOOSING, DECODING
 from sfllava_bench.reports.published import load_paper
+from sfllava_bench.reports.results import text_rows
 from sfllava_bench.runs.catalogue import PROFILES, load_runs
 from sfllava_bench.runs.plans import Plan, make_plans
 from sfllava_bench.runs.preflight import Preflight, check_videos
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         judge = Judge(asked.judge, asked.judge_url, wording=wording) if asked.judge else None
         options = {name: getattr(asked, name) for name in ("allow_missing", "retry_failed", "one_by_one")}
         if len(plans) == 1:
-            rows = reproduce(plans[0], asked.out, judge=judge, say=show, **options)["table"]
+            rows = reproduce(plans[0], asked.out, judge=judge, say=show, **options).rows()
         else:
             rows = sweep(plans, asked.out, judge=judge, say=show, **options)
     except BrokenPipeError:
@@ -97,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         begun = asked.command == "run" and plans
         return stopped(error, how_to_go_on(plans, asked.out) if begun else "the same command starts again")
-    print(table({"table": rows}))
+    print(table({"table": text_rows(rows)}))
     return int(any("value" not in row for row in rows))
 
 

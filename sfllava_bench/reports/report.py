@@ -6,7 +6,7 @@ from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.examples import Gallery, example_sections
 from sfllava_bench.reports.html import Markup, join, page, table, tag
-from sfllava_bench.reports.results import interval_of, interval_text
+from sfllava_bench.reports.results import DECIMALS, Results, text_rows
 from sfllava_bench.scores.judge import Judgements
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.reading import DEFAULT_TIMEOUT_S
@@ -22,7 +22,7 @@ text-align: left } caption { text-align: left; color: #555 } img { margin: 1px; 
 
 
 def write_report(
-    results: dict,
+    results: Results,
     questions: list[Question],
     outcome: Outcome,
     path: str | Path,
@@ -34,7 +34,7 @@ def write_report(
     """Write the page. `videos` shows the examples' frames; without it, or where one is gone, the page says so."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{results['title']}: {results['run']}"
+    title = f"{results.title}: {results.run}"
     examples = example_sections(questions, outcome, judgements, Gallery(outcome, videos, timeout_s))
     sections = [numbers(results), groups(results), choices(results), judge(results), failures(results), *examples,
                 seconds(results), settings(results)]  # fmt: skip
@@ -42,93 +42,97 @@ def write_report(
     return path
 
 
-def warnings(results: dict) -> list[Markup]:
+def warnings(results: Results) -> list[Markup]:
     """What a reader must know before any number: not all answered, not the whole set, doubts."""
-    counts, whole = results["counts"], results["set"]
-    said = [tag("p", counts["text"], "; accuracy is given over all that were expected, and over those answered.")]
-    if counts["failed"] or counts["pending"]:
-        lost = counts["failed"] + counts["pending"]
-        said.append(tag("p", f"{lost} of {counts['expected']} questions have no answer.", class_="warning"))
-    if whole["published_questions"] and not whole["whole"]:
-        text = f"This is not the whole set: {whole['questions']} of {whole['published_questions']} questions about "
-        text += f"{whole['videos']} of {whole['published_videos']} videos."
+    counts, whole = results.counts, results.set
+    said = [tag("p", str(counts), "; accuracy is given over all that were expected, and over those answered.")]
+    if counts.failed or counts.pending:
+        lost = counts.failed + counts.pending
+        said.append(tag("p", f"{lost} of {counts.expected} questions have no answer.", class_="warning"))
+    if whole.published_questions and not whole.whole:
+        text = f"This is not the whole set: {whole.questions} of {whole.published_questions} questions about "
+        text += f"{whole.videos} of {whole.published_videos} videos."
         said.append(tag("p", text, class_="warning"))
-    if results["note"]:
-        said.append(tag("p", results["note"], class_="note"))
+    if results.note:
+        said.append(tag("p", results.note, class_="note"))
     return said
 
 
-def numbers(results: dict) -> Markup:
+def numbers(results: Results) -> Markup:
     """Each metric with its interval, and the paper's."""
-    shown = [{name: row[name] for name in row if name not in ("run", "benchmark")} for row in results["table"]]
+    shown = [{name: row[name] for name in row if name not in ("run", "benchmark")} for row in text_rows(results.rows())]
     note = "95 % intervals by bootstrap over videos. 'paper is': the published value is inside, above or below."
-    ours = [fields["name"] for fields in results["metrics"] if not fields["papers_metric"]]
+    ours = [metric.name for metric in results.metrics if not metric.papers_metric]
     more = f" Not the paper's metrics: {', '.join(ours)}." if ours else ""
     return join(tag("h2", "Numbers"), table(shown), tag("p", note, more, class_="note"))
 
 
-def groups(results: dict) -> Markup:
+def groups(results: Results) -> Markup:
     """The first metric by type of question."""
-    split = [fields for fields in results["metrics"] if fields["groups"]]
+    split = [metric for metric in results.metrics if metric.groups]
     if not split:
         return Markup()
-    name, rows = split[0]["name"], []
-    for group, found in split[0]["groups"].items():
-        of = {"questions": found["questions"], "videos": found["videos"]}
-        measured = {name: f"{found['value']:.1f}", "95 % interval": interval_text(interval_of(found), 1)}
-        rows.append({"type": group or "-", **of, **measured})
+    rows = [
+        {
+            "type": group or "-",
+            "questions": found.questions,
+            "videos": found.videos,
+            f"{split[0].name} (95 %)": found.text(DECIMALS[split[0].unit]),
+        }
+        for group, found in split[0].groups.items()
+    ]
     return join(tag("h2", "By type of question"), table(rows))
 
 
-def choices(results: dict) -> Markup:
+def choices(results: Results) -> Markup:
     """How far the two rules of reading a choice agree."""
-    if results["choices"] is None:
+    if results.choices is None:
         return Markup()
-    rows, differ, unread = (results["choices"][name] for name in ("rows", "differ", "unread"))
-    text = f"The reference (released) and the strict rule of reading differ on {differ} of {rows} answers; "
-    text += ", ".join(f"the {rule} rule reads no letter in {count}" for rule, count in unread.items())
+    found = results.choices
+    text = f"The reference (released) and the strict rule of reading differ on {found.differ} of {found.rows} answers; "
+    text += ", ".join(f"the {rule} rule reads no letter in {count}" for rule, count in found.unread.items())
     return join(tag("h2", "Reading the choices"), tag("p", f"{text}."))
 
 
-def judge(results: dict) -> Markup:
+def judge(results: Results) -> Markup:
     """Who judged."""
-    if results["judge"] is None:
+    if results.judge is None:
         return Markup()
-    found = results["judge"]
-    rows = [{"setting": name, "value": value} for name, value in found["settings"].items()]
+    found = results.judge
+    rows = [{"setting": name, "value": value} for name, value in found.settings.items()]
     rows += [{"setting": "model that the server named", "value": f"{name}: {count} judgements"}
-             for name, count in found["served_models"].items()]  # fmt: skip
-    stopped = [tag("p", found["stopped"], class_="warning")] if found["stopped"] else []
-    return join(tag("h2", "Judge"), tag("p", found["counts"]["text"], " (answered: judged)"), *stopped, table(rows))
+             for name, count in found.served_models.items()]  # fmt: skip
+    stopped = [tag("p", found.stopped, class_="warning")] if found.stopped else []
+    return join(tag("h2", "Judge"), tag("p", str(found.counts), " (answered: judged)"), *stopped, table(rows))
 
 
-def failures(results: dict) -> Markup:
+def failures(results: Results) -> Markup:
     """What failed, and why."""
-    if not results["failures"]:
+    if not results.failures:
         return Markup()
-    rows = [{"questions": count, "error": error} for error, count in list(results["failures"].items())[:50]]
+    rows = [{"questions": count, "error": error} for error, count in list(results.failures.items())[:50]]
     return join(tag("h2", "Failed"), table(rows))
 
 
-def seconds(results: dict) -> Markup:
+def seconds(results: Results) -> Markup:
     """Where the time went, and what sharing saved."""
-    found = results["timing"]
-    rows = [{"stage": stage, "seconds": f"{value:.1f}"} for stage, value in found["stages"].items()]
+    found = results.timing
+    rows = [{"stage": stage, "seconds": f"{value:.1f}"} for stage, value in found.stages.items()]
     text = (
-        f"{found['questions']} questions about {found['videos']} videos; {found['questions_a_second']:.2f} questions a "
+        f"{found.questions} questions about {found.videos} videos; {found.rate:.2f} questions a "
         "second. The same stages done again for each question, as the released code does, would take about "
-        f"{found['released_way']:.1f} s in place of {found['shared_way']:.1f} s: sharing a video between its questions "
-        f"saved about {found['saved']:.1f} s (estimated from this run's own stage times)."
+        f"{found.released_way:.1f} s in place of {found.shared_way:.1f} s: sharing a video between its questions "
+        f"saved about {found.saved:.1f} s (estimated from this run's own stage times)."
     )
-    measured = results.get("one_by_one")
-    more = [tag("p", measured["text"])] if measured else []
+    measured = results.one_by_one
+    more = [tag("p", str(measured))] if measured else []
     return join(tag("h2", "Time"), table(rows), tag("p", text), *more)
 
 
-def settings(results: dict) -> Markup:
+def settings(results: Results) -> Markup:
     """All that was set, and where it ran."""
-    rows = [{"setting": name, "value": value} for name, value in results["settings"].items()]
-    rows.append({"setting": "fingerprint of all this", "value": results["fingerprint"]})
+    rows = [{"setting": name, "value": value} for name, value in results.settings.items()]
+    rows.append({"setting": "fingerprint of all this", "value": results.fingerprint})
     started = [
         {
             "started": one["started"],
@@ -137,6 +141,6 @@ def settings(results: dict) -> Markup:
             "questions left": one["questions_left"],
             "versions": ", ".join(f"{name} {version}" for name, version in one["versions"].items()),
         }
-        for one in results["sessions"]
+        for one in results.sessions
     ]
     return join(tag("h2", "Settings"), table(rows), tag("h2", "Starts"), table(started))

@@ -16,10 +16,10 @@ from sfllava_bench.runs.plans import Plan
 from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
-from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
+from sfllava_bench.reports.results import Results, ResultsError, make_results, read_results, write_results
 from sfllava_bench.answers.runner import run_benchmark
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
-from sfllava_bench.reports.timing import compare_ways
+from sfllava_bench.reports.timing import OneByOne, compare_ways
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.checkpoints import ModelError
 from sfllava_core.video.integrity import VideoError
@@ -45,7 +45,7 @@ def reproduce(
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: bool = True,
     say: Callable[[str], None] = print,
-) -> dict:
+) -> Results:
     """Run a plan to the end, or go on with it, or find it done.
 
     Writes out/<plan.id>/: answers.jsonl, judgements-....jsonl, results.json, report.html.
@@ -59,7 +59,7 @@ def reproduce(
         batch, workers, ahead, timeout_s, progress: as in `run_benchmark`; timeout_s for the report's pictures too.
 
     Returns:
-        The content of results.json; `results["skipped"]` is True where all of it was done before.
+        The content of results.json; `results.skipped` is True where all of it was done before.
 
     Raises:
         PreflightError: something is missing; nothing was begun.
@@ -72,14 +72,14 @@ def reproduce(
     done = finished(folder / "results.json", asked_for, retry_failed)
     if done == "all":
         results = read_results(folder / "results.json")
-        say(f"{plan.id}: done already, {results['counts']['text']}")
-        return {**results, "skipped": True}
+        say(f"{plan.id}: done already, {results.counts}")
+        return replace(results, skipped=True)
 
     videos = VideoFolder(plan.videos, follow_links=follow_links)
     showing = {"videos": videos, "timeout_s": timeout_s, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
         outcome, earlier = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")
-        return score(plan, questions, outcome, folder, judge, ways=earlier.get("one_by_one"), **showing)
+        return score(plan, questions, outcome, folder, judge, ways=earlier.one_by_one, **showing)
     preflight(plan, questions, videos, judge, allow_missing, folder, say)
     llm = (load or load_model)(plan.model)
     adopt(folder, answers_fingerprint(plan.settings.record(questions, llm)), say)
@@ -91,7 +91,7 @@ def reproduce(
     if one_by_one:
         alone = ask_one_by_one(llm, questions, videos, folder, plan, one_by_one, running)
         ways = compare_ways(outcome, alone)
-        say(f"{plan.id}: {ways['text']}")
+        say(f"{plan.id}: {ways}")
     return score(plan, questions, outcome, folder, judge, ways=ways, **showing)
 
 
@@ -104,30 +104,27 @@ def score(
     *,
     videos: VideoFolder | None,
     asked_for: dict[str, str] | None = None,
-    ways: dict | None = None,
+    ways: OneByOne | None = None,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: bool = True,
     say: Callable[[str], None] = print,
-) -> dict:
+) -> Results:
     """Judge, add up, and write results.json and report.html. No model and no GPU is needed."""
     judgements: Judgements | None = None
     if judge is not None:
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
         say(f"{plan.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
-    results = make_results(
-        questions, outcome, judgements, run=plan.id, published=plan.published, note=plan.note, plan=asked_for
-    )
-    if ways is not None:
-        results["one_by_one"] = ways
+    told = {"run": plan.id, "published": plan.published, "note": plan.note, "plan": asked_for, "one_by_one": ways}
+    results = make_results(questions, outcome, judgements, **told)
     shown = {"judgements": judgements, "videos": videos, "timeout_s": timeout_s}
     write_report(results, questions, outcome, folder / "report.html", **shown)
     write_results(results, folder / "results.json")
     say(f"{plan.id}: report: {folder / 'report.html'}")
-    return {**results, "skipped": False}
+    return results
 
 
-def rescore(plan: Plan, out: str | Path = "runs", judge: Judge | None = None, **more: object) -> dict:
+def rescore(plan: Plan, out: str | Path = "runs", judge: Judge | None = None, **more: object) -> Results:
     """Score a run's answers again, by another judge or wording say; neither model nor GPU is needed.
 
     more: timeout_s, progress, say, as in `reproduce`.
@@ -202,12 +199,12 @@ def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
         results = read_results(path)
     except ResultsError:
         return ""
-    counts, judge = results["counts"], results["judge"]
-    again = retry_failed and counts["failed"]
-    if counts["pending"] or again or results["plan"].get("answers") != asked_for["answers"]:
+    counts, judge = results.counts, results.judge
+    again = retry_failed and counts.failed
+    if counts.pending or again or results.plan.get("answers") != asked_for["answers"]:
         return ""
-    left = judge is not None and (judge["counts"]["pending"] or judge["failures"])
-    return "answers" if left or results["plan"]["all"] != asked_for["all"] else "all"
+    left = judge is not None and (judge.counts.pending or judge.failures)
+    return "answers" if left or results.plan.get("all") != asked_for["all"] else "all"
 
 
 def how_to_go_on(plans: list[Plan], out: str | Path) -> str:

@@ -12,7 +12,7 @@ from sfllava_bench.runs.plans import Plan
 from sfllava_bench.runs.preflight import check_plans
 from sfllava_bench.reports.report import STYLE
 from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, reproduce
-from sfllava_bench.reports.results import read_results
+from sfllava_bench.reports.results import Results, read_results, text_rows
 from sfllava_bench.answers.surroundings import host_at_fault
 from sfllava_bench.answers.together import answer_together, can_share
 from sfllava_core.video.reading import DEFAULT_TIMEOUT_S
@@ -68,7 +68,7 @@ def sweep(
             say(f"not answered together: {error}")
     for plan in plans:
         try:
-            table_rows = reproduce(plan, out, one_by_one=one_by_one, **options)["table"]
+            table_rows = reproduce(plan, out, one_by_one=one_by_one, **options).rows()
         except FAILS as error:
             rows.append({"run": plan.id, "benchmark": plan.benchmark, "metric": f"{type(error).__name__}: {error}"})
             continue
@@ -77,8 +77,8 @@ def sweep(
             continue
         made.append(read_made(plan, out))
         against = first_alike(made)
-        text = "-" if against is None else compare(made[-1], against)
-        rows += [{**row, "against": "" if place else text} for place, row in enumerate(table_rows)]
+        text = None if against is None else compare(made[-1], against)
+        rows += [{**row, "against": None if place else text} for place, row in enumerate(table_rows)]
     with host_at_fault():
         write_table(rows, Path(out))
     return rows
@@ -133,13 +133,13 @@ def write_table(rows: list[dict], out: Path) -> None:
     """table.json and table.html of a sweep."""
     out.mkdir(parents=True, exist_ok=True)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    whole = [{name: row.get(name, "") for name in names} for row in rows]
+    whole = [{name: row.get(name) for name in names} for row in rows]
     (out / "table.json").write_text(json.dumps({"table": whole}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    text = page("Runs", STYLE, tag("h1", "Runs"), table(whole))
+    text = page("Runs", STYLE, tag("h1", "Runs"), table(text_rows(whole)))
     (out / "table.html").write_text(text, encoding="utf-8")
 
 
-def iter_done(out: str | Path = "runs") -> Iterator[dict]:
+def iter_done(out: str | Path = "runs") -> Iterator[Results]:
     """The results of all runs below a folder, to build a table of."""
     for path in sorted(Path(out).glob("*/results.json")):
         yield read_results(path)

@@ -165,7 +165,7 @@ def test_papermill_runs_a_row_of_the_paper(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((tmp_path / "runs" / "results.json").read_text())
     assert results["counts"] == {"table2_7b_egoschema": "2 expected = 2 answered + 0 failed"}
-    assert [row["paper"] for row in results["table"]] == [47.2, "-"]
+    assert [row["paper"] for row in results["table"]] == ["47.2", "-"]
     assert (tmp_path / "runs" / "table2_7b_egoschema" / "report.html").exists()
     text = str(nbformat.read(tmp_path / "out.ipynb", as_version=4))
     assert "(paper 47.2)" in text and "second run: skipped whole" in text
