@@ -6,11 +6,10 @@ from pathlib import Path
 
 from sfllava_bench.scores.chat import Judge
 from sfllava_bench.reports.compare import Made, compare, first_alike, read_made
-from sfllava_bench.reports.html import page, table, tag
+from sfllava_bench.reports.page import render
 from sfllava_bench.answers.journal import answers_fingerprint
 from sfllava_bench.runs.plans import Plan
 from sfllava_bench.runs.preflight import check_plans
-from sfllava_bench.reports.report import STYLE
 from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, reproduce
 from sfllava_bench.reports.results import Results, read_results, text_rows
 from sfllava_bench.answers.surroundings import host_at_fault
@@ -135,7 +134,7 @@ def write_table(rows: list[dict], out: Path) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     whole = [{name: row.get(name) for name in names} for row in rows]
     (out / "table.json").write_text(json.dumps({"table": whole}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    text = page("Runs", STYLE, tag("h1", "Runs"), table(text_rows(whole)))
+    text = render("tables.html", title="Runs", tables={"": text_rows(whole)})
     (out / "table.html").write_text(text, encoding="utf-8")
 
 
