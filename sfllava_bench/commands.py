@@ -88,11 +88,10 @@ def check(
         max_new_tokens=max_new_tokens, by=by, decoder=decoder,
     )  # fmt: skip
     found = [check_videos(experiment.questions(), VideoFolder(experiment.videos)) for experiment in experiments]
-    show("\n".join(f"{experiment.id}: {one}" for experiment, one in zip(experiments, found)))
-    if readings:
-        show(
-            "\n".join(f"{experiment.id}: {readings_of(experiment, one)}" for experiment, one in zip(experiments, found))
-        )
+    for experiment, one in zip(experiments, found):
+        show(f"{experiment.id}: {one}")
+    for experiment, one in zip(experiments, found) if readings else ():
+        show(f"{experiment.id}: {readings_of(experiment, one)}")
     return int(any(one.videos for one in found))
 
 
@@ -119,6 +118,7 @@ def run_experiments(
     """Make one run, or go on with it; several are a sweep with one table."""
     experiments = []
     try:
+        from sfllava_bench.reports.results import text_rows
         from sfllava_bench.runs.experiments import make_experiments
         from sfllava_bench.runs.reproduce import how_to_go_on, reproduce
         from sfllava_bench.runs.sweeps import sweep
@@ -136,11 +136,11 @@ def run_experiments(
         rows = (
             sweep(experiments, out, **options)
             if len(experiments) > 1
-            else reproduce(experiments[0], out, **options)["table"]
+            else reproduce(experiments[0], out, **options).rows()
         )
     except KeyboardInterrupt as error:
         raise type(error)(how_to_go_on(experiments, out) if experiments else GO_ON) from None
-    show_table(rows)
+    show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
 
 
@@ -162,6 +162,7 @@ def score(
     wording: WordingFile = None,
 ) -> int:
     """Score a finished run again, by another judge say; needs no model."""
+    from sfllava_bench.reports.results import text_rows
     from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.reproduce import rescore
 
@@ -173,9 +174,9 @@ def score(
     rows = [
         {"run": experiment.id, **row}
         for experiment in experiments
-        for row in rescore(experiment, out, chosen, say=show)["table"]
+        for row in rescore(experiment, out, chosen, say=show).rows()
     ]
-    show_table(rows)
+    show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
 
 
@@ -233,7 +234,7 @@ def make_judge(name: str | None, url: str | None, wording: Path | None):
 
 
 def readings_of(experiment, checked) -> str:
-    """Of the videos that open, by an experiment and its preflight: how many the released code reads otherwise, and which."""
+    """Of the videos that open, by the preflight: how many the released code reads otherwise, and which."""
     from sfllava_bench.runs.readings import compare_readings
     from sfllava_core.video.folder import VideoFolder
 

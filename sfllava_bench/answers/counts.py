@@ -1,4 +1,4 @@
-"""The books of a run: expected = answered + failed + pending, always; and its answers read back from the file."""
+"""The counts of a run: expected = answered + failed + pending, always; and its answers read back from the file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,12 @@ from sfllava_bench.answers.journal import Record, read_journal
 from sfllava_bench.questions.records import Question, questions_fingerprint
 
 
-class BooksError(RuntimeError):
+class CountsError(RuntimeError):
     """Records that do not add up: answers of other questions, or two answers for one."""
 
 
 @dataclass(frozen=True)
-class Books:
+class Counts:
     """What became of the questions. pending: not yet tried, 0 when a run is complete."""
 
     expected: int
@@ -22,7 +22,7 @@ class Books:
 
     def __post_init__(self) -> None:
         if self.expected != self.answered + self.failed + self.pending or min(vars(self).values()) < 0:
-            raise BooksError(f"the books do not balance: {self}")
+            raise CountsError(f"the counts do not balance: {self}")
 
     @property
     def complete(self) -> bool:
@@ -48,29 +48,29 @@ class Outcome:
     watched: list[Record]
     sessions: list[Record]
 
-    def books(self, questions: list[Question]) -> Books:
-        """The books over the questions that were to be answered.
+    def counts(self, questions: list[Question]) -> Counts:
+        """The counts over the questions that were to be answered.
 
         Raises:
-            BooksError: the records are not of these questions.
+            CountsError: the records are not of these questions.
         """
         keys = {question.key for question in questions}
         strange = (self.answers.keys() | self.failures.keys()) - keys
         if strange or self.settings.get("questions") != questions_fingerprint(questions):
-            raise BooksError(
+            raise CountsError(
                 f"the answers are of other questions than these {len(questions)} "
                 f"(fingerprint {self.settings.get('questions')}; {len(strange)} unknown keys): "
                 "load the annotations that the run was made with"
             )
         answered, failed = len(self.answers), len(self.failures)
-        return Books(len(keys), answered, failed, len(keys) - answered - failed)
+        return Counts(len(keys), answered, failed, len(keys) - answered - failed)
 
 
 def collect(settings: Record, fingerprint: str, records: list[Record]) -> Outcome:
     """Sort a run's records. A question that failed and was answered at a later try counts as answered.
 
     Raises:
-        BooksError: a question has two answers, or none and no error, which no run writes.
+        CountsError: a question has two answers, or none and no error, which no run writes.
     """
     answers: dict[str, Record] = {}
     failures: dict[str, Record] = {}
@@ -78,9 +78,9 @@ def collect(settings: Record, fingerprint: str, records: list[Record]) -> Outcom
         if "key" not in record:
             continue
         if not ("error" in record or "letter" in record or record.get("answers")):
-            raise BooksError(f"question {record['key']!r} has neither answer nor error: the file was changed by hand")
+            raise CountsError(f"question {record['key']!r} has neither answer nor error: the file was changed by hand")
         if record["key"] in answers:
-            raise BooksError(f"question {record['key']!r} is answered twice: the file has been changed by hand")
+            raise CountsError(f"question {record['key']!r} is answered twice: the file has been changed by hand")
         if "error" in record:
             failures[record["key"]] = record
         else:
@@ -95,10 +95,10 @@ def read_outcome(path: str | Path) -> Outcome:
     """A run's file, read without touching it.
 
     Raises:
-        JournalError: it is not there or damaged.  BooksError: it does not add up.
+        JournalError: it is not there or damaged.  CountsError: it does not add up.
     """
     header, records = read_journal(path)
     try:
         return collect(header["settings"], header["fingerprint"], records)
-    except BooksError as error:
-        raise BooksError(f"{path}: {error}") from None
+    except CountsError as error:
+        raise CountsError(f"{path}: {error}") from None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sfllava_bench.answers.shapes import wrong_record, wrong_shape
+from sfllava_bench.answers.shapes import Header, check, check_record
 from sfllava_bench.answers.surroundings import GO_ON, host_at_fault
 from sfllava_bench.questions.records import fingerprint
 from sfllava_core.video.integrity import HostError
@@ -25,7 +25,6 @@ SCHEMA = 1
 BEGINNING = b'{"journal": '
 MAX_LINE = 16 * 2**20  # bytes; a record has some hundreds, or some thousands
 STAMPS = ("run", "pathways", "model")  # in a record: those of its file's first line
-HEADER = {"journal": str, "schema": int, "fingerprint": str, "settings": {}}
 Record = dict[str, Any]
 
 
@@ -170,8 +169,7 @@ def read_lines(path: Path) -> tuple[Record | None, list[Record], int]:
         while (line := file.readline(MAX_LINE + 1)).endswith(b"\n"):
             try:
                 record = json.loads(line, parse_constant=refuse_constant)
-                if reason := wrong_line(record, lines[0] if lines else None):
-                    raise ValueError(reason)
+                check_line(record, lines[0] if lines else None)
             except (ValueError, RecursionError) as error:
                 raise JournalError(
                     f"{path} line {len(lines) + 1}: {error}: it is no torn last line, so it is not mended; "
@@ -184,20 +182,26 @@ def read_lines(path: Path) -> tuple[Record | None, list[Record], int]:
     return (lines[0] if lines else None), lines[1:], sound
 
 
-def wrong_line(line: object, header: Record | None) -> str | None:
-    """What is wrong with a line of a file with this header, or with the header itself (None); None if nothing."""
+def check_line(line: object, header: Record | None) -> None:
+    """Check a line of a file with this header, or the header itself (None).
+
+    Raises:
+        ValueError: it is not what a run writes, or of another run.
+    """
     if not isinstance(line, dict):
-        return "not an object"
+        raise ValueError("not an object")
     if header is None:
-        if reason := wrong_shape(line, HEADER):
-            return reason
+        check(line, Header)
         edited = line["fingerprint"] != journal_fingerprint(line["journal"], line["settings"])
-        return "its settings are not those of its fingerprint" if edited and line["schema"] == SCHEMA else None
+        if edited and line["schema"] == SCHEMA:
+            raise ValueError("its settings are not those of its fingerprint")
+        return
     run = {"run": header["fingerprint"], **header["settings"]}
     for name in STAMPS:
         if name in line and line[name] != run.get(name):
-            return f"its {name} is {shown(line[name])}, the file's is {shown(run.get(name))}: it is of another run"
-    return wrong_record(line, header["journal"])
+            theirs, ours = shown(line[name]), shown(run.get(name))
+            raise ValueError(f"its {name} is {theirs}, the file's is {ours}: it is of another run")
+    check_record(line, header["journal"])
 
 
 def refuse_constant(name: str) -> None:

@@ -56,7 +56,7 @@ def run(
         progress: show a bar with videos done, rate and time left.
 
     Returns:
-        Each experiment's records, by its id; `outcome.books(questions)` says what became of them.
+        Each experiment's records, by its id; `outcome.counts(questions)` says what became of them.
 
     Raises:
         JournalError: a file is of other settings, questions or weights, or in use.

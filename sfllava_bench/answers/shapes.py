@@ -1,85 +1,153 @@
 """What JSON that is read back must look like: a file may have been edited by hand, and then it is refused with a word.
 
-A shape is a type, a list of one shape, a dict of shapes by name ("*" stands for every name), or `maybe` of a shape. A
-dict's names must be there, unless their shape is `maybe`; further names are let through.
+A shape is a type: a frozen dataclass for results.json, a TypedDict for a line of a journal, which stays the dict that
+it is. pydantic checks types strictly (no "5" for 5); here its findings become one plain sentence. Further names are let
+through.
 """
 
-from dataclasses import dataclass
-from numbers import Real
+import math
+from functools import cache
+from typing import Annotated, Any, TypeVar
 
-Shape = object
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-
-@dataclass(frozen=True)
-class Maybe:
-    """A name that may be absent, or null."""
-
-    shape: Shape
-
-
-def wrong_shape(value: object, shape: Shape, name: str = "") -> str | None:
-    """The first place where the value has not the shape, such as "books.failed is 'none'"; None where it has."""
-    if isinstance(shape, Maybe):
-        return None if value is None else wrong_shape(value, shape.shape, name)
-    wanted = shape if isinstance(shape, type) else type(shape)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        return f"{name or 'it'} is {value!r:.60}, which is no {NAMES[wanted]}"
-    if isinstance(shape, list):
-        parts = [(f"{name}[{place}]", one, shape[0]) for place, one in enumerate(value)]
-    elif isinstance(shape, dict):
-        needed = [key for key, one in shape.items() if key != "*" and not isinstance(one, Maybe)]
-        if absent := [key for key in needed if key not in value]:
-            return f"{name or 'it'} lacks {', '.join(absent)}"
-        shapes = [(key, shape.get(key, shape.get("*"))) for key in value]
-        parts = [(f"{name}.{key}" if name else key, value[key], part) for key, part in shapes if part is not None]
-    else:
-        return None
-    return next((wrong for key, one, part in parts if (wrong := wrong_shape(one, part, key)) is not None), None)
+Shape = TypeVar("Shape")
+# A number for which JSON has no word, NaN, is null in the file.
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
-NAMES = {str: "text", int: "whole number", Real: "number", bool: "true or false", list: "list", dict: "object"}
+class Header(TypedDict):
+    """The first line of a journal."""
 
-# What a record's fields are, wherever they stand: of an answer, a failure, a watching, a start.
-RECORD = {
-    "key": Maybe(str),
-    "video": Maybe(str),
-    "error": Maybe(str),
-    "answers": Maybe([str]),
-    "letter": Maybe(str),
-    "watched": Maybe(str),
-    "frames": Maybe([int]),
-    "questions": Maybe(int),
-    "visual_tokens": Maybe(int),
-    "session": Maybe({"started": str, "device": str, "model_name": str, "questions_left": int, "versions": {"*": str}}),
+    journal: str
+    schema: int
+    fingerprint: str
+    settings: dict[str, Any]
+
+
+class SessionRecord(TypedDict):
+    """One start of a run."""
+
+    started: str
+    device: str
+    model_name: str
+    questions_left: int
+    versions: dict[str, str]
+
+
+class AnswerRecord(TypedDict, total=False):
+    """What a line of a run's file may hold, wherever it stands: in an answer, a failure, a watching, a start."""
+
+    key: str | None
+    video: str | None
+    error: str | None
+    answers: list[str] | None
+    letter: str | None
+    watched: str | None
+    frames: list[int] | None
+    questions: int | None
+    visual_tokens: int | None
+    session: SessionRecord | None
+
+
+class WatchedRecord(TypedDict):
+    """What the record of a watching must hold."""
+
+    watched: str
+    questions: int
+    seconds: dict[str, float]
+
+
+class Judged(TypedDict):
+    """What every judgement must hold."""
+
+    key: str
+    kind: str
+    prediction: str
+
+
+class JudgementRecord(Judged, total=False):
+    """A judgement, or why there is none."""
+
+    error: str | None
+    served_model: str | None
+    score: float | None
+    yes: bool | None
+
+
+class ShapeError(ValueError):
+    """JSON that has not the shape it should have; it names the place, the value and what was expected."""
+
+
+@cache
+def adapter(shape: type) -> TypeAdapter:
+    """pydantic's checker of a shape, made once."""
+    return TypeAdapter(shape)
+
+
+def check(value: object, shape: type) -> None:
+    """Check a value that JSON was read into.
+
+    Raises:
+        ShapeError: it has not the shape.
+    """
+    try:
+        adapter(shape).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ShapeError(first_fault(error)) from None
+
+
+def parse(text: str, shape: type[Shape]) -> Shape:
+    """JSON as a value of the shape.
+
+    Raises:
+        ShapeError: it is no JSON, or has not the shape.
+    """
+    try:
+        return adapter(shape).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise ShapeError(first_fault(error)) from None
+
+
+def check_record(record: dict, kind: str) -> None:
+    """Check a record of a journal of this kind.
+
+    Raises:
+        ShapeError: it has not the shape.
+    """
+    check(record, JudgementRecord if kind == "judgements" else AnswerRecord)
+    if "watched" in record:
+        check(record, WatchedRecord)
+
+
+def first_fault(error: ValidationError) -> str:
+    """ "counts.failed is 'none', which is no whole number", or "judge lacks counts, failures"."""
+    faults = error.errors(include_url=False, include_context=False)
+    first = faults[0]
+    if first["type"] == "missing":
+        around = first["loc"][:-1]
+        absent = [one["loc"][-1] for one in faults if one["type"] == "missing" and one["loc"][:-1] == around]
+        return f"{place(around)} lacks {', '.join(map(str, absent))}"
+    noun = NOUNS.get(first["type"])
+    wrong = f"which is no {noun}" if noun else first["msg"]
+    return f"{place(first['loc'])} is {first['input']!r:.60}, {wrong}"
+
+
+def place(steps: tuple[str | int, ...]) -> str:
+    """ "metrics[0].name" for ("metrics", 0, "name"); "it" for the whole."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return text.removeprefix(".") or "it"
+
+
+NOUNS = {
+    "string_type": "text",
+    "int_type": "whole number",
+    "int_from_float": "whole number",
+    "float_type": "number",
+    "bool_type": "true or false",
+    "list_type": "list",
+    "tuple_type": "list",
+    "dict_type": "object",
+    "dataclass_type": "object",
 }
-WATCHED = {"watched": str, "questions": int, "seconds": {"*": Real}}
-JUDGEMENT = {
-    "key": str,
-    "kind": str,
-    "prediction": str,
-    "error": Maybe(str),
-    "served_model": Maybe(str),
-    "score": Maybe(Real),
-    "yes": Maybe(bool),
-}
-INTERVAL = {"value": Maybe(Real), "low": Maybe(Real), "high": Maybe(Real), "questions": int, "videos": int}
-BOOKS = {"expected": int, "answered": int, "failed": int, "pending": int, "text": str}
-RESULTS = {
-    "run": str,
-    "plan": {"*": str},
-    "benchmark": str,
-    "settings": {},
-    "books": BOOKS,
-    "judge": Maybe({"settings": {}, "books": BOOKS, "failures": {"*": int}}),
-    "one_by_one": Maybe({"text": str}),
-    "set": {},
-    "metrics": [{"name": str, "over_expected": INTERVAL}],
-    "timing": {},
-    "table": [{}],
-}
-
-
-def wrong_record(record: dict, kind: str) -> str | None:
-    """What is wrong with a record of a journal of this kind; None for a sound one."""
-    wrong = wrong_shape(record, JUDGEMENT if kind == "judgements" else RECORD)
-    return wrong_shape(record, WATCHED) if wrong is None and "watched" in record else wrong

@@ -25,10 +25,10 @@ class Made:
 def read_made(experiment: Experiment, out: str | Path) -> Made:
     """Read a run that `reproduce` has made, judged as its results.json says."""
     folder, questions = Path(out) / experiment.id, experiment.questions()
-    outcome, judge = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")["judge"]
+    outcome, judge = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json").judge
     judgements = None
     if judge is not None:
-        judgements = read_judgements(judgements_file(folder, judge["settings"]), questions, outcome)
+        judgements = read_judgements(judgements_file(folder, judge.settings), questions, outcome)
     return Made(experiment.id, questions, outcome, all_metrics(questions, outcome, judgements)[0])
 
 
@@ -54,7 +54,6 @@ def paired(a: Made, b: Made) -> Paired:
 
 
 def compare(a: Made, b: Made) -> str:
-    """ "+8.2 (0.7 to 15.6, p = 0.03) against table2_7b_egoschema"."""
+    """ "+8.20 [+0.70, +15.60], p = 0.031, against table2_7b_egoschema"."""
     found = paired(a, b)
-    value, low, high = (found.difference.value, found.difference.low, found.difference.high)
-    return f"{value:+.2f} ({low:.2f} to {high:.2f}, p = {found.p_value:.3f}) against {b.id}"
+    return f"{found.difference.text(2, signed=True)}, p = {found.p_value:.3f}, against {b.id}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question
-from sfllava_bench.reports.html import Markup, picture, tag
+from sfllava_bench.reports.page import data_uri
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.matching import match
 from sfllava_bench.scores.scores import chosen_letter
@@ -16,49 +16,71 @@ EXAMPLES = 4  # of each kind
 PICTURES = 8  # frames shown of a video
 
 
+@dataclass(frozen=True)
+class Frame:
+    """A frame on a page: its picture as an address that holds it, and its name."""
+
+    uri: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with frames of its video, the model's words and the right answer.
+
+    no_frames: why there are none.
+    """
+
+    question: Question
+    said: list[str]
+    right: str
+    frames: list[Frame]
+    no_frames: str
+
+
 @dataclass
 class Gallery:
     """Frames of a run's videos, read again from their files; each video once."""
 
     outcome: Outcome
     videos: VideoFolder | None
-    shown: dict[str, Markup] = field(default_factory=dict)
+    shown: dict[str, tuple[list[Frame], str]] = field(default_factory=dict)
 
-    def frames(self, name: str) -> Markup:
-        """Some of the frames that the model saw of a video, or why they are not shown."""
+    def frames(self, name: str) -> tuple[list[Frame], str]:
+        """Some of the frames that the model saw of a video; or none, and why."""
         if name not in self.shown:
             self.shown[name] = self.read(name)
         return self.shown[name]
 
-    def read(self, name: str) -> Markup:
+    def read(self, name: str) -> tuple[list[Frame], str]:
         """Decode a video again."""
         seen = next((record for record in self.outcome.watched if record["watched"] == name), None)
         if self.videos is None or seen is None:
-            return tag("p", "(frames not shown: no videos' folder was given)", class_="note")
+            return [], "no videos' folder was given"
         settings = self.outcome.settings
         number = parse_spec(settings["pathways"]).num_frames
         try:
             frames = self.videos.read(name, number, decoder=settings["decoder"], size=(84, 112))
         except VideoError as error:
-            return tag("p", f"(frames not shown: {error.cause})", class_="note")
+            return [], error.cause
         if list(frames.indices) != seen["frames"]:
-            return tag("p", "(frames not shown: the file has changed since the run)", class_="note")
+            return [], "the file has changed since the run"
         places = range(0, len(frames), max(1, -(-len(frames) // PICTURES)))
-        return tag("p", *(picture(frames.pixels[n], alt=f"frame {frames.indices[n]}") for n in places))
+        return [Frame(data_uri(frames.pixels[n]), f"frame {frames.indices[n]}") for n in places], ""
 
 
-def example_sections(
+def examples(
     questions: list[Question], outcome: Outcome, judgements: Judgements | None, gallery: Gallery
-) -> list[Markup]:
-    """A few right and a few wrong answers, spread over the set; those without a yes or no apart."""
+) -> dict[str, list[Example]]:
+    """A few "right" and a few "wrong" answers, spread over the set; those without a yes or no apart ("further")."""
     verdicts = {q.key: is_right(q, outcome, judgements) for q in questions if q.key in outcome.answers}
-    sections = []
-    for wanted, name in ((True, "right"), (False, "wrong"), (None, "further")):
+    kinds = {}
+    for wanted, kind in ((True, "right"), (False, "wrong"), (None, "further")):
         found = [question for question in questions if verdicts.get(question.key, "failed") is wanted]
         some = found[:: max(1, len(found) // EXAMPLES)][:EXAMPLES]
-        shown = [example(question, outcome, gallery, name) for question in some]
-        sections += [tag("h2", f"Some {name} answers"), *shown] if shown else []
-    return sections
+        if some:
+            kinds[kind] = [example(question, outcome, gallery) for question in some]
+    return kinds
 
 
 def is_right(question: Question, outcome: Outcome, judgements: Judgements | None) -> bool | None:
@@ -74,19 +96,9 @@ def is_right(question: Question, outcome: Outcome, judgements: Judgements | None
     return judged["yes"] if judged else None
 
 
-def example(question: Question, outcome: Outcome, gallery: Gallery, kind: str) -> Markup:
-    """One question with its frames, the model's words and the right answer."""
+def example(question: Question, outcome: Outcome, gallery: Gallery) -> Example:
+    """One question with all that is shown of it."""
     record = outcome.answers[question.key]
-    options = [tag("li", option) for option in question.options]
     said = record.get("answers") or [f"({record['letter']})"]
     right = f"({question.answer_letter}) {question.answer}" if question.options else question.answer
-    return tag(
-        "div",
-        gallery.frames(question.video),
-        *(tag("p", tag("b", text)) for text in question.questions),
-        *([tag("ol", *options, type="A")] if options else []),
-        *(tag("p", "model: ", tag("span", text, class_="said")) for text in said),
-        tag("p", "answer: ", right),
-        tag("p", f"{question.key}, video {question.video}", class_="note"),
-        class_=f"example {kind}",
-    )
+    return Example(question, said, right, *gallery.frames(question.video))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.reports.results import ResultsError, interval_of, read_results
+from sfllava_bench.reports.results import DECIMALS, MetricResult, ResultsError, read_results
 
 
 def paper_tables(experiments: list[Experiment], out: str | Path) -> dict[str, list[dict[str, str]]]:
@@ -22,20 +22,19 @@ def paper_tables(experiments: list[Experiment], out: str | Path) -> dict[str, li
 def cells_of(benchmark: str, path: Path) -> dict[str, str]:
     """Column -> text, of one run."""
     try:
-        metrics = read_results(path)["metrics"]
+        metrics = read_results(path).metrics
     except ResultsError:
         return {benchmark: "-"}
-    shown = [fields for fields in metrics if fields["papers_metric"]] or metrics[:1]
+    shown = [metric for metric in metrics if metric.papers_metric] or metrics[:1]
     if not shown:
         return {benchmark: "not judged"}
-    return {f"{benchmark} {fields['name']}": cell_text(fields) for fields in shown}
+    return {f"{benchmark} {metric.name}": cell_text(metric) for metric in shown}
 
 
-def cell_text(fields: dict) -> str:
+def cell_text(metric: MetricResult) -> str:
     """ "46.6 [43.1, 50.0] (paper 47.2)"."""
-    found, decimals = fields["over_expected"], 1 if fields["unit"] == "%" else 2
-    paper = "" if fields["published"] is None else f" (paper {fields['published']:g})"
-    return f"{interval_of(found).text(decimals)}{paper}"
+    paper = "" if metric.published is None else f" (paper {metric.published:g})"
+    return f"{metric.over_expected.text(DECIMALS[metric.unit])}{paper}"
 
 
 def aligned(rows: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -1,27 +1,24 @@
-"""The report of a run as one HTML page: books, numbers beside the paper's, examples with frames, time, settings."""
+"""The report of a run as one HTML page: counts, numbers beside the paper's, examples with frames, time, settings.
+
+Here its tables are made; what is said around them stands in templates/report.html.
+"""
 
 from pathlib import Path
 
 from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.questions.records import Question
-from sfllava_bench.reports.examples import Gallery, example_sections
-from sfllava_bench.reports.html import Markup, join, page, table, tag
-from sfllava_bench.reports.results import interval_of, interval_text
+from sfllava_bench.reports.examples import Gallery, examples
+from sfllava_bench.reports.page import render
+from sfllava_bench.reports.results import DECIMALS, JudgeResult, Results, text_rows
 from sfllava_bench.scores.judge import Judgements
 from sfllava_core.video.folder import VideoFolder
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem } th, td { border: 1px solid #ccc; padding: .2rem .6rem;
-text-align: left } caption { text-align: left; color: #555 } img { margin: 1px; vertical-align: top }
-.example { border-left: 4px solid #999; padding: .2rem 1rem; margin: 1rem 0 } .right { border-color: #2a7 }
-.wrong { border-color: #c42 } .said { white-space: pre-wrap; font-family: ui-monospace, monospace }
-.note { color: #555 } .warning { background: #fec; padding: .4rem .8rem }
-"""
+MOST_FAILURES = 50  # errors that are listed
+Rows = list[dict[str, object]]
 
 
 def write_report(
-    results: dict,
+    results: Results,
     questions: list[Question],
     outcome: Outcome,
     path: str | Path,
@@ -32,102 +29,64 @@ def write_report(
     """Write the page. `videos` shows the examples' frames; without it, or where one is gone, the page says so."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{results['title']}: {results['run']}"
-    examples = example_sections(questions, outcome, judgements, Gallery(outcome, videos))
-    sections = [numbers(results), groups(results), choices(results), judge(results), failures(results), *examples,
-                seconds(results), settings(results)]  # fmt: skip
-    path.write_text(page(title, STYLE, tag("h1", title), *warnings(results), *sections), encoding="utf-8")
+    page = render(
+        "report.html",
+        title=f"{results.title}: {results.run}",
+        results=results,
+        numbers=numbers(results),
+        not_the_papers=[metric.name for metric in results.metrics if not metric.papers_metric],
+        groups=groups(results),
+        judge=judge(results.judge) if results.judge else [],
+        failures=[{"questions": n, "error": error} for error, n in list(results.failures.items())[:MOST_FAILURES]],
+        examples=examples(questions, outcome, judgements, Gallery(outcome, videos)),
+        stages=[{"stage": stage, "seconds": f"{value:.1f}"} for stage, value in results.timing.stages.items()],
+        settings=settings(results),
+        sessions=sessions(results),
+    )
+    path.write_text(page, encoding="utf-8")
     return path
 
 
-def warnings(results: dict) -> list[Markup]:
-    """What a reader must know before any number: not all answered, not the whole set, doubts."""
-    books, whole = results["books"], results["set"]
-    said = [tag("p", books["text"], "; accuracy is given over all that were expected, and over those answered.")]
-    if books["failed"] or books["pending"]:
-        lost = books["failed"] + books["pending"]
-        said.append(tag("p", f"{lost} of {books['expected']} questions have no answer.", class_="warning"))
-    if whole["published_questions"] and not whole["whole"]:
-        text = f"This is not the whole set: {whole['questions']} of {whole['published_questions']} questions about "
-        text += f"{whole['videos']} of {whole['published_videos']} videos."
-        said.append(tag("p", text, class_="warning"))
-    if results["note"]:
-        said.append(tag("p", results["note"], class_="note"))
-    return said
-
-
-def numbers(results: dict) -> Markup:
+def numbers(results: Results) -> Rows:
     """Each metric with its interval, and the paper's."""
-    shown = [{name: row[name] for name in row if name not in ("run", "benchmark")} for row in results["table"]]
-    note = "95 % intervals by bootstrap over videos. 'paper is': the published value is inside, above or below."
-    ours = [fields["name"] for fields in results["metrics"] if not fields["papers_metric"]]
-    more = f" Not the paper's metrics: {', '.join(ours)}." if ours else ""
-    return join(tag("h2", "Numbers"), table(shown), tag("p", note, more, class_="note"))
+    return [{name: row[name] for name in row if name not in ("run", "benchmark")} for row in text_rows(results.rows())]
 
 
-def groups(results: dict) -> Markup:
-    """The first metric by type of question."""
-    split = [fields for fields in results["metrics"] if fields["groups"]]
-    if not split:
-        return Markup()
-    name, rows = split[0]["name"], []
-    for group, found in split[0]["groups"].items():
-        counts = {"questions": found["questions"], "videos": found["videos"]}
-        measured = {name: f"{found['value']:.1f}", "95 % interval": interval_text(interval_of(found), 1)}
-        rows.append({"type": group or "-", **counts, **measured})
-    return join(tag("h2", "By type of question"), table(rows))
+def groups(results: Results) -> Rows:
+    """The first metric that has types of questions, by type; empty where none has."""
+    split = next((metric for metric in results.metrics if metric.groups), None)
+    if split is None:
+        return []
+    measured = f"{split.name} (95 %)"
+    return [
+        {
+            "type": group or "-",
+            "questions": found.questions,
+            "videos": found.videos,
+            measured: found.text(DECIMALS[split.unit]),
+        }
+        for group, found in split.groups.items()
+    ]
 
 
-def choices(results: dict) -> Markup:
-    """How far the two rules of reading a choice agree."""
-    if results["choices"] is None:
-        return Markup()
-    rows, differ, unread = (results["choices"][name] for name in ("rows", "differ", "unread"))
-    text = f"The reference (released) and the strict rule of reading differ on {differ} of {rows} answers; "
-    text += ", ".join(f"the {rule} rule reads no letter in {count}" for rule, count in unread.items())
-    return join(tag("h2", "Reading the choices"), tag("p", f"{text}."))
-
-
-def judge(results: dict) -> Markup:
+def judge(found: JudgeResult) -> Rows:
     """Who judged."""
-    if results["judge"] is None:
-        return Markup()
-    found = results["judge"]
-    rows = [{"setting": name, "value": value} for name, value in found["settings"].items()]
-    rows += [{"setting": "model that the server named", "value": f"{name}: {count} judgements"}
-             for name, count in found["served_models"].items()]  # fmt: skip
-    stopped = [tag("p", found["stopped"], class_="warning")] if found["stopped"] else []
-    return join(tag("h2", "Judge"), tag("p", found["books"]["text"], " (answered: judged)"), *stopped, table(rows))
+    served = [f"{name}: {count} judgements" for name, count in found.served_models.items()]
+    return [
+        *({"setting": name, "value": value} for name, value in found.settings.items()),
+        *({"setting": "model that the server named", "value": text} for text in served),
+    ]
 
 
-def failures(results: dict) -> Markup:
-    """What failed, and why."""
-    if not results["failures"]:
-        return Markup()
-    rows = [{"questions": count, "error": error} for error, count in list(results["failures"].items())[:50]]
-    return join(tag("h2", "Failed"), table(rows))
+def settings(results: Results) -> Rows:
+    """All that was set."""
+    rows = [{"setting": name, "value": value} for name, value in results.settings.items()]
+    return [*rows, {"setting": "fingerprint of all this", "value": results.fingerprint}]
 
 
-def seconds(results: dict) -> Markup:
-    """Where the time went, and what sharing saved."""
-    found = results["timing"]
-    rows = [{"stage": stage, "seconds": f"{value:.1f}"} for stage, value in found["stages"].items()]
-    text = (
-        f"{found['questions']} questions about {found['videos']} videos; {found['questions_a_second']:.2f} questions a "
-        "second. The same stages done again for each question, as the released code does, would take about "
-        f"{found['released_way']:.1f} s in place of {found['shared_way']:.1f} s: sharing a video between its questions "
-        f"saved about {found['saved']:.1f} s (estimated from this run's own stage times)."
-    )
-    measured = results.get("one_by_one")
-    more = [tag("p", measured["text"])] if measured else []
-    return join(tag("h2", "Time"), table(rows), tag("p", text), *more)
-
-
-def settings(results: dict) -> Markup:
-    """All that was set, and where it ran."""
-    rows = [{"setting": name, "value": value} for name, value in results["settings"].items()]
-    rows.append({"setting": "fingerprint of all this", "value": results["fingerprint"]})
-    started = [
+def sessions(results: Results) -> Rows:
+    """Where and when it ran."""
+    return [
         {
             "started": one["started"],
             "device": one["device"],
@@ -135,6 +94,5 @@ def settings(results: dict) -> Markup:
             "questions left": one["questions_left"],
             "versions": ", ".join(f"{name} {version}" for name, version in one["versions"].items()),
         }
-        for one in results["sessions"]
+        for one in results.sessions
     ]
-    return join(tag("h2", "Settings"), table(rows), tag("h2", "Starts"), table(started))

@@ -52,7 +52,29 @@ def timing(outcome: Outcome) -> Timing:
     return Timing(stages, len(outcome.answers), len({r["watched"] for r in outcome.watched}), total, released)
 
 
-def compare_ways(shared: Outcome, alone: Outcome) -> dict[str, object]:
+@dataclass(frozen=True)
+class OneByOne:
+    """The same questions asked with the video shared, and with everything done again for each: measured.
+
+    questions: that both ways answered.  same: of these, answers that are the same to the letter.  videos: of them.
+    """
+
+    questions: int
+    same: int
+    videos: int
+    seconds_one_by_one: float
+    seconds_shared: float
+
+    def __str__(self) -> str:
+        slow, fast = self.seconds_one_by_one, self.seconds_shared
+        return (
+            f"Measured on {self.questions} questions about {self.videos} videos: {slow:.1f} s one by one, "
+            f"{fast:.1f} s shared, {slow - fast:.1f} s saved; {self.same} of {self.questions} answers are the same to "
+            "the letter."
+        )
+
+
+def compare_ways(shared: Outcome, alone: Outcome) -> OneByOne:
     """Two runs of the same questions, with the video shared and everything done again for each: measured.
 
     Only questions that the second has answered are compared, and the seconds of their videos.
@@ -64,13 +86,7 @@ def compare_ways(shared: Outcome, alone: Outcome) -> dict[str, object]:
         answers={key: record for key, record in shared.answers.items() if key in alone.answers},
         watched=[record for record in shared.watched if record["watched"] in videos],
     )
-    fast, slow = timing(part).shared_way, timing(alone).shared_way
-    text = (
-        f"Measured on {both} questions about {len(videos)} videos: {slow:.1f} s one by one, {fast:.1f} s shared, "
-        f"{slow - fast:.1f} s saved; {same} of {both} answers are the same to the letter."
-    )
-    return {"questions": both, "same": same, "videos": len(videos), "seconds_one_by_one": slow, "seconds_shared": fast,
-            "text": text}  # fmt: skip
+    return OneByOne(both, same, len(videos), timing(alone).shared_way, timing(part).shared_way)
 
 
 def same_answers(a: Outcome, b: Outcome) -> tuple[int, int]:

@@ -16,10 +16,10 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
-from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
+from sfllava_bench.reports.results import Results, ResultsError, make_results, read_results, write_results
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
-from sfllava_bench.reports.timing import compare_ways
+from sfllava_bench.reports.timing import OneByOne, compare_ways
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.checkpoints import ModelError
 from sfllava_core.video.integrity import VideoError
@@ -41,7 +41,7 @@ def reproduce(
     batch: int = 16,
     progress: bool = True,
     say: Callable[[str], None] = print,
-) -> dict:
+) -> Results:
     """Run an experiment to the end, or go on with it, or find it done.
 
     Writes out/<experiment.id>/: answers.jsonl, judgements-....jsonl, results.json, report.html.
@@ -57,7 +57,7 @@ def reproduce(
         batch, progress: as in `run`.
 
     Returns:
-        The content of results.json; `results["skipped"]` is True where all of it was done before.
+        The content of results.json; `results.skipped` is True where all of it was done before.
 
     Raises:
         PreflightError: something is missing; nothing was begun.
@@ -70,26 +70,26 @@ def reproduce(
     done = finished(folder / "results.json", asked_for, retry_failed)
     if done == "all":
         results = read_results(folder / "results.json")
-        say(f"{experiment.id}: done already, {results['books']['text']}")
-        return {**results, "skipped": True}
+        say(f"{experiment.id}: done already, {results.counts}")
+        return replace(results, skipped=True)
 
     videos = open_videos(experiment.videos)
     showing = {"videos": videos, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
         outcome, earlier = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")
-        return score(experiment, questions, outcome, folder, judge, ways=earlier.get("one_by_one"), **showing)
+        return score(experiment, questions, outcome, folder, judge, ways=earlier.one_by_one, **showing)
     preflight(experiment, questions, videos, judge, allow_missing, folder, say)
     llm = (load or load_model)(experiment.model)
     adopt(folder, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
-    say(f"{experiment.id}: {outcome.books(questions)}")
+    say(f"{experiment.id}: {outcome.counts(questions)}")
     ways = None
     if one_by_one:
         alone = one_at_a_time(experiment, questions, one_by_one)
         alone = run(llm, [alone], videos, out, file="one_by_one.jsonl", **running)[experiment.id]
         ways = compare_ways(outcome, alone)
-        say(f"{experiment.id}: {ways['text']}")
+        say(f"{experiment.id}: {ways}")
     return score(experiment, questions, outcome, folder, judge, ways=ways, **showing)
 
 
@@ -102,25 +102,22 @@ def score(
     *,
     videos: VideoFolder | None,
     asked_for: dict[str, str] | None = None,
-    ways: dict | None = None,
+    ways: OneByOne | None = None,
     progress: bool = True,
     say: Callable[[str], None] = print,
-) -> dict:
+) -> Results:
     """Judge, add up, and write results.json and report.html. No model and no GPU is needed."""
     judgements: Judgements | None = None
     if judge is not None:
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
-        say(f"{experiment.id}: judge: {judgements.books}{'; ' + judgements.stopped if judgements.stopped else ''}")
-    results = make_results(
-        questions, outcome, judgements, run=experiment.id, published=experiment.published, note=experiment.note, plan=asked_for
-    )
-    if ways is not None:
-        results["one_by_one"] = ways
+        say(f"{experiment.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
+    told = {"run": experiment.id, "published": experiment.published, "note": experiment.note, "plan": asked_for}
+    results = make_results(questions, outcome, judgements, one_by_one=ways, **told)
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")
     say(f"{experiment.id}: report: {folder / 'report.html'}")
-    return {**results, "skipped": False}
+    return results
 
 
 def rescore(
@@ -130,11 +127,11 @@ def rescore(
     *,
     progress: bool = True,
     say: Callable[[str], None] = print,
-) -> dict:
+) -> Results:
     """Score a run's answers again, by another judge or wording say; neither model nor GPU is needed.
 
     Raises:
-        JournalError: the experiment has not been run.  BooksError: its answers are of other questions.
+        JournalError: the experiment has not been run.  CountsError: its answers are of other questions.
     """
     folder, questions = Path(out) / experiment.id, experiment.questions()
     outcome = read_outcome(folder / "answers.jsonl")
@@ -189,7 +186,9 @@ def one_at_a_time(experiment: Experiment, questions: list[Question], number: int
     return replace(experiment, share="nothing", asked=some, task="", max_videos=None, other_film=False)
 
 
-def fingerprints(experiment: Experiment, questions: list[Question], judge: Judge | None, one_by_one: int) -> dict[str, str]:
+def fingerprints(
+    experiment: Experiment, questions: list[Question], judge: Judge | None, one_by_one: int
+) -> dict[str, str]:
     """Stand for what was asked for: its answers, and all of it. The same again is skipped."""
     answers = {**experiment.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
     judged = None if judge is None else settings_of(questions, judge)
@@ -202,12 +201,12 @@ def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
         results = read_results(path)
     except ResultsError:
         return ""
-    books, judge = results["books"], results["judge"]
-    again = retry_failed and books["failed"]
-    if books["pending"] or again or results["plan"].get("answers") != asked_for["answers"]:
+    counts, judge = results.counts, results.judge
+    again = retry_failed and counts.failed
+    if counts.pending or again or results.plan.get("answers") != asked_for["answers"]:
         return ""
-    left = judge is not None and (judge["books"]["pending"] or judge["failures"])
-    return "answers" if left or results["plan"]["all"] != asked_for["all"] else "all"
+    left = judge is not None and (judge.counts.pending or judge.failures)
+    return "answers" if left or results.plan.get("all") != asked_for["all"] else "all"
 
 
 def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from sfllava_bench.scores.chat import Judge
 from sfllava_bench.reports.compare import Made, compare, first_alike, read_made
-from sfllava_bench.reports.html import page, table, tag
+from sfllava_bench.reports.page import render
 from sfllava_bench.answers.journal import answers_fingerprint
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.runs.preflight import check_experiments
-from sfllava_bench.reports.report import STYLE
 from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, reproduce
-from sfllava_bench.reports.results import read_results
+from sfllava_bench.reports.results import Results, read_results, text_rows
 from sfllava_bench.answers.surroundings import host_at_fault
 from sfllava_bench.answers.loop import can_share, run
 from sfllava_core.video.folder import VideoFolder
@@ -63,18 +62,19 @@ def sweep(
         except FAILS as error:  # what is missing is named again below, experiment by experiment
             say(f"not answered together: {error}")
     for experiment in experiments:
+        told = {"run": experiment.id, "benchmark": experiment.benchmark}
         try:
-            table_rows = reproduce(experiment, out, one_by_one=one_by_one, **options)["table"]
+            table_rows = reproduce(experiment, out, one_by_one=one_by_one, **options).rows()
         except FAILS as error:
-            rows.append({"run": experiment.id, "benchmark": experiment.benchmark, "metric": f"{type(error).__name__}: {error}"})
+            rows.append({**told, "metric": f"{type(error).__name__}: {error}"})
             continue
         if not table_rows:
-            rows.append({"run": experiment.id, "benchmark": experiment.benchmark, "metric": "answered, not judged: name a judge"})
+            rows.append({**told, "metric": "answered, not judged: name a judge"})
             continue
         made.append(read_made(experiment, out))
         against = first_alike(made)
-        text = "-" if against is None else compare(made[-1], against)
-        rows += [{**row, "against": "" if place else text} for place, row in enumerate(table_rows)]
+        text = None if against is None else compare(made[-1], against)
+        rows += [{**row, "against": None if place else text} for place, row in enumerate(table_rows)]
     with host_at_fault():
         write_table(rows, Path(out))
     return rows
@@ -130,13 +130,13 @@ def write_table(rows: list[dict], out: Path) -> None:
     """table.json and table.html of a sweep."""
     out.mkdir(parents=True, exist_ok=True)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    whole = [{name: row.get(name, "") for name in names} for row in rows]
+    whole = [{name: row.get(name) for name in names} for row in rows]
     (out / "table.json").write_text(json.dumps({"table": whole}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    text = page("Runs", STYLE, tag("h1", "Runs"), table(whole))
+    text = render("tables.html", title="Runs", tables={"": text_rows(whole)})
     (out / "table.html").write_text(text, encoding="utf-8")
 
 
-def iter_done(out: str | Path = "runs") -> Iterator[dict]:
+def iter_done(out: str | Path = "runs") -> Iterator[Results]:
     """The results of all runs below a folder, to build a table of."""
     for path in sorted(Path(out).glob("*/results.json")):
         yield read_results(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from sfllava_bench.answers.counts import Books, Outcome
+from sfllava_bench.answers.counts import Counts, Outcome
 from sfllava_bench.answers.journal import Journal, Record, read_journal
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question, fingerprint, questions_fingerprint
 from sfllava_bench.scores.chat import Chat, ItemError, Judge, JudgeError
@@ -52,10 +52,10 @@ class Judgements:
     stopped: str = ""
 
     @property
-    def books(self) -> Books:
+    def counts(self) -> Counts:
         """expected = judged + failed (no answer to judge, or no verdict) + pending."""
         failed = len(self.failures) + self.unanswered
-        return Books(self.expected, len(self.found), failed, self.expected - len(self.found) - failed)
+        return Counts(self.expected, len(self.found), failed, self.expected - len(self.found) - failed)
 
     @property
     def served_models(self) -> dict[str, int]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from sfllava_bench.answers.shapes import Number
+
 LEVEL = 0.95
 RESAMPLES = 4000
 SEED = 20240722
@@ -22,9 +24,9 @@ class Interval:
     questions, videos: what it rests on.
     """
 
-    value: float
-    low: float
-    high: float
+    value: Number
+    low: Number
+    high: Number
     questions: int
     videos: int
 

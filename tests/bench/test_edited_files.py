@@ -2,14 +2,15 @@
 
 import json
 import tracemalloc
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from typing_extensions import NotRequired, TypedDict
 
-from sfllava_bench.answers.counts import BooksError, collect, read_outcome
+from sfllava_bench.answers.counts import CountsError, collect, read_outcome
 from sfllava_bench.answers.journal import Journal, JournalError, read_journal
-from sfllava_bench.answers.shapes import Maybe, wrong_shape
+from sfllava_bench.answers.shapes import ShapeError, check, parse
 from sfllava_bench.reports.compare import Made, first_alike, paired
 from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
 from sfllava_bench.scores.scores import all_metrics
@@ -118,37 +119,40 @@ def test_a_line_of_300_mb_is_refused_in_bounded_memory(tmp_path):
         assert peak < 60_000_000
 
 
-def test_books_refuse_what_no_run_writes():
+def test_counts_refuse_what_no_run_writes():
     questions = choices(3)
-    with pytest.raises(BooksError, match="1 unknown keys"):
-        outcome_of(questions, {"q0": "A", "strange": None}).books(questions)
-    with pytest.raises(BooksError, match="1 unknown keys"):
-        outcome_of(questions, {"q0": "A", "strange": "A"}).books(questions)
+    with pytest.raises(CountsError, match="1 unknown keys"):
+        outcome_of(questions, {"q0": "A", "strange": None}).counts(questions)
+    with pytest.raises(CountsError, match="1 unknown keys"):
+        outcome_of(questions, {"q0": "A", "strange": "A"}).counts(questions)
     for record in ({"key": "q0"}, {"key": "q0", "answers": []}):
-        with pytest.raises(BooksError, match="'q0' has neither answer nor error"):
+        with pytest.raises(CountsError, match="'q0' has neither answer nor error"):
             collect(SETTINGS, "f", [record])
 
 
-def test_books_name_their_file(tmp_path):
+def test_counts_name_their_file(tmp_path):
     file = journal_of(tmp_path / "a.jsonl", ANSWER, ANSWER)
-    with pytest.raises(BooksError, match=r"a\.jsonl: question 'q0' is answered twice"):
+    with pytest.raises(CountsError, match=r"a\.jsonl: question 'q0' is answered twice"):
         read_outcome(file)
 
 
 @pytest.mark.parametrize(
     ("place", "value", "reason"),
     [
-        (("books",), 5, "books is 5, which is no object"),
-        (("books", "failed"), "none", "books.failed is 'none', which is no whole number"),
-        (("books", "pending"), None, "books.pending is None"),
+        (("counts",), 5, "counts is 5, which is no object"),
+        (("counts", "failed"), "none", "counts.failed is 'none', which is no whole number"),
+        (("counts", "pending"), None, "counts.pending is None"),
         (("plan",), [], r"plan is \[\], which is no object"),
         (("plan", "all"), 5, "plan.all is 5, which is no text"),
         (("judge",), "gpt", "judge is 'gpt', which is no object"),
-        (("judge",), {"settings": {}}, "judge lacks books, failures"),
-        (("table",), {}, "table is {}, which is no list"),
-        (("table",), ["x"], r"table\[0\] is 'x', which is no object"),
-        (("one_by_one",), {"text": 5}, "one_by_one.text is 5"),
-        (("metrics",), [{"name": "accuracy"}], r"metrics\[0\] lacks over_expected"),
+        (("judge",), {"settings": {}}, "judge lacks served_models, counts, failures"),
+        (("judge",), {"settings": {}, "counts": 5}, "judge lacks served_models, failures, stopped"),
+        (("metrics",), {}, "metrics is {}, which is no list"),
+        (("metrics",), ["x"], r"metrics\[0\] is 'x', which is no object"),
+        (("one_by_one",), {"questions": "5"}, "one_by_one.questions is '5'"),
+        (("metrics",), [{"name": "accuracy"}], r"metrics\[0\] lacks unit, papers_metric, over_expected"),
+        (("timing", "stages"), {"decode": "1"}, "timing.stages.decode is '1', which is no number"),
+        (("counts", "failed"), 3, "the counts do not balance: 2 expected = 2 answered"),
         (("schema_version",), "1", "schema version '1'"),
     ],
 )
@@ -156,13 +160,14 @@ def test_results_of_wrong_types_are_refused_with_the_place(place, value, reason,
     questions = choices(2)
     results = make_results(questions, outcome_of(questions, {"q0": "A", "q1": "E"}), plan={"answers": "a", "all": "b"})
     path = write_results(results, tmp_path / "results.json")
-    assert read_results(path)["judge"] is None
-    inner = results
+    assert read_results(path).judge is None
+    inner = fields = json.loads(path.read_text())
     for name in place[:-1]:
         inner = inner[name]
     inner[place[-1]] = value
+    path.write_text(json.dumps(fields))
     with pytest.raises(ResultsError, match=reason):
-        read_results(write_results(results, path))
+        read_results(path)
 
 
 def test_results_that_are_no_results_are_refused(tmp_path):
@@ -172,14 +177,43 @@ def test_results_that_are_no_results_are_refused(tmp_path):
             read_results(tmp_path / "r.json")
 
 
+class Inner(TypedDict):
+    b: int
+
+
+class Outer(TypedDict):
+    a: list[Inner]
+    c: NotRequired[dict[str, str] | None]
+
+
+@dataclass(frozen=True)
+class Value:
+    a: tuple[int, ...]
+    c: float | None = None
+
+
+def fault(read, value, shape):
+    with pytest.raises(ShapeError) as caught:
+        read(value, shape)
+    return str(caught.value)
+
+
 def test_a_shape_is_checked_to_its_last_place():
-    shape = {"a": [{"b": int}], "c": Maybe({"*": str})}
-    assert wrong_shape({"a": [{"b": 1}], "c": {"x": "y"}, "more": object()}, shape) is None
-    assert wrong_shape({"a": []}, shape) is None and wrong_shape({"a": [], "c": None}, shape) is None
-    assert wrong_shape({"a": [{"b": 1}, {"b": 1.5}]}, shape) == "a[1].b is 1.5, which is no whole number"
-    assert wrong_shape({"a": [{}]}, shape) == "a[0] lacks b"
-    assert wrong_shape({"a": [], "c": {"x": 1}}, shape) == "c.x is 1, which is no text"
-    assert wrong_shape([], shape) == "it is [], which is no object"
+    for sound in ({"a": [{"b": 1}], "c": {"x": "y"}, "more": object()}, {"a": []}, {"a": [], "c": None}):
+        check(sound, Outer)
+    assert fault(check, {"a": [{"b": 1}, {"b": 1.5}]}, Outer) == "a[1].b is 1.5, which is no whole number"
+    assert fault(check, {"a": [{}]}, Outer) == "a[0] lacks b"
+    assert fault(check, {"a": [], "c": {"x": 1}}, Outer) == "c.x is 1, which is no text"
+    assert fault(check, [], Outer) == "it is [], which is no object"
+
+
+def test_json_becomes_a_value_of_its_shape_or_is_refused():
+    assert parse('{"a": [1, 2], "c": 1, "more": 5}', Value) == Value((1, 2), 1.0)
+    assert fault(parse, '{"a": [true]}', Value) == "a[0] is True, which is no whole number"
+    assert fault(parse, '{"a": 1}', Value) == "a is 1, which is no list"
+    assert fault(parse, '{"a": [], "c": "1"}', Value) == "c is '1', which is no number"
+    assert fault(parse, "[]", Value) == "it is [], which is no object"
+    assert "Invalid JSON" in fault(parse, '{"a": ', Value)
 
 
 def made(name, questions, outcome, metric=0):
@@ -237,7 +271,7 @@ def test_the_command_line_says_what_is_wrong_with_edited_files(run):
     whole, results = (folder / "answers.jsonl").read_text(), folder / "results.json"
     results.write_text(results.read_text().replace('"failed": 0', '"failed": "none"'))
     assert go()[0] == 0
-    assert json.loads(results.read_text())["books"]["failed"] == 0
+    assert json.loads(results.read_text())["counts"]["failed"] == 0
     lines = whole.splitlines()
     answer = next(n for n, line in enumerate(lines) if '"answers": [' in line)
     for line, reason in (

@@ -1,4 +1,4 @@
-"""The judge, over the real client against a real HTTP server that misbehaves in every way: the books balance."""
+"""The judge, over the real client against a real HTTP server that misbehaves in every way: the counts balance."""
 
 import json
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_every_answer_is_judged_rightly_whatever_the_server_does(moods, tmp_path
     questions, outcome = make()
     with JudgeServer(moods) as server:
         judgements = judge_answers(questions, outcome, judge_of(server, tries=60), tmp_path / "j.jsonl", progress=False)
-    assert str(judgements.books) == "40 expected = 40 answered + 0 failed"
+    assert str(judgements.counts) == "40 expected = 40 answered + 0 failed"
     assert yes(judgements) == {f"q{n}" for n in range(20)}
     assert judgements.served_models == {"stub-judge-2024-01-25": 40}
     assert {body["temperature"] for body in server.requests} == {0.0}
@@ -63,18 +63,18 @@ def test_what_cannot_be_judged_is_a_failure_and_is_tried_again_at_the_next_start
         first = judge_answers(
             questions[:5], make(12)[1], judge_of(server, tries=2), tmp_path / "x.jsonl", progress=False
         )
-        assert first.books.failed == 5
+        assert first.counts.failed == 5
         assert all("unusable reply" in why for why in first.failures.values())
     with JudgeServer(["plain", "plain", "broken"]) as server:
         first = judge_answers(
             questions, outcome, judge_of(server, tries=1, concurrency=1), tmp_path / "j.jsonl", progress=False
         )
-    assert str(first.books) == "12 expected = 7 answered + 5 failed"
+    assert str(first.counts) == "12 expected = 7 answered + 5 failed"
     assert first.unanswered == 2
     with JudgeServer() as server:
         second = judge_answers(questions, outcome, judge_of(server), tmp_path / "j.jsonl", progress=False)
     assert len(server.requests) == 3  # only those without a verdict; questions without an answer are never sent
-    assert str(second.books) == "12 expected = 10 answered + 2 failed"
+    assert str(second.counts) == "12 expected = 10 answered + 2 failed"
     assert second.found.items() >= first.found.items()
 
 
@@ -84,14 +84,14 @@ def test_a_judge_that_dies_half_way_is_gone_on_with(tmp_path):
         first = judge_answers(questions, outcome, judge_of(server, tries=3), tmp_path / "j.jsonl", progress=False)
         port = server.port
     assert "no connection" in first.stopped
-    books = first.books
-    assert books.answered + books.failed + books.pending == 60
-    assert books.answered == server.answered > 0  # what the judge has said is never lost
-    assert books.pending > 10
+    counts = first.counts
+    assert counts.answered + counts.failed + counts.pending == 60
+    assert counts.answered == server.answered > 0  # what the judge has said is never lost
+    assert counts.pending > 10
     with JudgeServer(port=port) as server:
         second = judge_answers(questions, outcome, judge_of(server), tmp_path / "j.jsonl", progress=False)
-    assert str(second.books) == "60 expected = 60 answered + 0 failed"
-    assert len(server.requests) == 60 - books.answered
+    assert str(second.counts) == "60 expected = 60 answered + 0 failed"
+    assert len(server.requests) == 60 - counts.answered
     assert yes(second) == {f"q{n}" for n in range(30)}
     assert read_judgements(tmp_path / "j.jsonl", questions, outcome).found == second.found
 
@@ -105,7 +105,7 @@ def test_a_judge_that_is_not_there_or_says_nothing_is_asked_once(gone, tmp_path)
             judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
     if gone:
         judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
-    assert str(judgements.books) == "40 expected = 0 answered + 1 failed + 39 pending"
+    assert str(judgements.counts) == "40 expected = 0 answered + 1 failed + 39 pending"
     assert judgements.stopped.startswith("the judge does not answer any more: no connection: ")
 
 
@@ -117,7 +117,7 @@ def test_a_judge_that_only_fails_is_not_asked_ten_thousand_times(tmp_path):
         )
     assert len(server.requests) < 100
     assert "HTTP 500" in judgements.stopped
-    assert judgements.books.pending > 350
+    assert judgements.counts.pending > 350
 
 
 def test_a_judgement_is_never_used_for_another_answer(tmp_path):
@@ -125,7 +125,7 @@ def test_a_judgement_is_never_used_for_another_answer(tmp_path):
     changed = make(6, right=0.5)[1]
     with JudgeServer() as server:
         judge_answers(questions, outcome, judge_of(server), tmp_path / "j.jsonl", progress=False)
-        assert read_judgements(tmp_path / "j.jsonl", questions, changed).books.pending == 3
+        assert read_judgements(tmp_path / "j.jsonl", questions, changed).counts.pending == 3
         judgements = judge_answers(questions, changed, judge_of(server), tmp_path / "j.jsonl", progress=False)
         assert len(server.requests) == 6 + 3
         again = judge_answers(questions, outcome, judge_of(server), tmp_path / "j.jsonl", progress=False)
@@ -186,7 +186,7 @@ def test_a_refused_request_is_not_repeated(tmp_path):
     with JudgeServer(["400", "plain", "plain"]) as server:
         judgements = judge_answers(questions, outcome, judge_of(server), tmp_path / "j.jsonl", progress=False)
         assert len(server.requests) == 3
-    assert str(judgements.books) == "3 expected = 2 answered + 1 failed"
+    assert str(judgements.counts) == "3 expected = 2 answered + 1 failed"
 
 
 def test_ping_says_which_model_answers_and_why_none_does():
@@ -227,7 +227,7 @@ def test_vcgbench_is_scored_in_five_respects_and_pairs_together(tmp_path):
     outcome = collect({"questions": questions_fingerprint(questions)}, "f", records)
     with JudgeServer(["python", "prose"]) as server:
         judgements = judge_answers(questions, outcome, judge_of(server), tmp_path / "j.jsonl", progress=False)
-    assert judgements.books.answered == 4 * 3 + 4 + 4 == len(server.requests)
+    assert judgements.counts.answered == 4 * 3 + 4 + 4 == len(server.requests)
     assert {kind for _, kind in judgements.found} == {"correctness", "detail", "context", "temporal", "consistency"}
     assert all("yes" not in record for record in judgements.found.values())
     pairs = [body["messages"][-1]["content"] for body in server.requests if "second" in str(body)]

@@ -87,7 +87,7 @@ def test_a_malformed_reply_is_one_failed_item_at_every_start(body, tmp_path):
         judge = judge_of(server, tries=1, concurrency=1)
         for _ in range(2):
             judgements = judge_answers(questions, outcome, judge, path, progress=False)
-            assert str(judgements.books) == "3 expected = 2 answered + 1 failed"
+            assert str(judgements.counts) == "3 expected = 2 answered + 1 failed"
             assert not judgements.stopped
     assert len(server.requests) == 4
     assert read_judgements(path, questions, outcome).failures == judgements.failures
@@ -143,7 +143,7 @@ def test_a_file_of_an_earlier_version_is_gone_on_with(tmp_path):
             told = {"served_model": "m", "reply": "." * 10**6, "tries": 1, "tokens": {"a": [7.5]}}
             journal.append({"key": "q0", "kind": "open_ended", "prediction": mark, "score": 4.0, "yes": True, **told})
         judgements = judge_answers(questions, outcome, judge, tmp_path / "k", progress=False)
-    assert judgements.books.answered == 3 and len(server.requests) == 3
+    assert judgements.counts.answered == 3 and len(server.requests) == 3
     assert judgements.found["q0", "open_ended"]["score"] == 4
 
 
@@ -155,7 +155,7 @@ def test_a_request_has_one_deadline_whatever_trickles_in(mood, tmp_path):
         judge = judge_of(server, tries=1, timeout_s=0.6)
         judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
         assert 0.6 <= time.monotonic() - start < 2
-    assert str(judgements.books) == "2 expected = 0 answered + 2 failed"
+    assert str(judgements.counts) == "2 expected = 0 answered + 2 failed"
     assert set(judgements.failures.values()) == {"no answer in time: 0.6 s"}
 
 
@@ -172,7 +172,7 @@ def test_a_body_is_read_and_unpacked_no_further_than_its_limit(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 20 * 2**20
-    assert str(judgements.books) == "3 expected = 1 answered + 2 failed"
+    assert str(judgements.counts) == "3 expected = 1 answered + 2 failed"
     assert all("more than 1,048,576 bytes" in why for why in judgements.failures.values())
 
 
@@ -190,7 +190,7 @@ def test_one_interrupt_ends_the_judging_while_requests_are_under_way(mood, tmp_p
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("judge")]
     with JudgeServer() as server:
         judgements = judge_answers(questions, outcome, judge_of(server), tmp_path / "j", progress=False)
-    assert judgements.books.complete and judgements.books.answered == 40
+    assert judgements.counts.complete and judgements.counts.answered == 40
 
 
 def test_what_is_broken_off_ends_at_once_and_nothing_is_asked_afterwards():
@@ -225,7 +225,7 @@ def test_a_key_that_the_server_echoes_is_not_written(echo, tmp_path):
     with JudgeServer([echo]) as server:
         judge = judge_of(server, tries=1, api_key=f" {KEY}\n")
         judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
-    assert judgements.books.complete
+    assert judgements.counts.complete
     text = (tmp_path / "j.jsonl").read_text()
     assert KEY[:9] not in text
     assert "[API key]" in text

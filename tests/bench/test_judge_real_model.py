@@ -42,7 +42,7 @@ def test_a_real_model_is_talked_to(url, tmp_path):
     with Chat(judge) as chat:
         assert "SmolLM2" in chat.ping()
     judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
-    assert str(judgements.books) == "6 expected = 6 answered + 0 failed"
+    assert str(judgements.counts) == "6 expected = 6 answered + 0 failed"
     assert all("SmolLM2" in name for name in judgements.served_models)
     assert all(record["tokens"] > 100 and 0 <= record["score"] <= 5 for record in judgements.found.values())
 
@@ -51,6 +51,6 @@ def test_a_model_that_rambles_gives_failures_and_not_numbers(url, tmp_path):
     questions, outcome = make(3)
     judge = Judge("smollm2-135m", url, concurrency=2, tries=1, timeout_s=120)
     judgements = judge_answers(questions, outcome, judge, tmp_path / "j.jsonl", progress=False)
-    books = judgements.books
-    assert books.answered + books.failed == 3 and books.pending == 0
+    counts = judgements.counts
+    assert counts.answered + counts.failed == 3 and counts.pending == 0
     assert all("unusable reply" in why for why in judgements.failures.values())

@@ -68,7 +68,7 @@ def test_missing_and_broken_videos_are_listed_and_stop_the_run(excerpts, damaged
     settings = Experiment("a", parse_spec("frames4_slow2-to2x2_fastall-to1x1"), max_new_tokens=2)
     some = [question for question in questions if question.key.startswith(("msvd", "nextqa", "intentqa"))]
     outcome = answer(llm, some, videos, tmp_path / "a.jsonl", settings)
-    assert str(outcome.books(some)) == "15 expected = 6 answered + 9 failed"
+    assert str(outcome.counts(some)) == "15 expected = 6 answered + 9 failed"
     assert {q.video for q in some if q.key in outcome.failures} == {q.video for q in some} & preflight.videos.keys()
 
 

@@ -4,10 +4,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
+from jinja2 import UndefinedError
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.questions.annotations import load_annotations
-from sfllava_bench.reports.html import page, picture, table, tag
+from sfllava_bench.reports.page import data_uri, environment, render, table
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import make_results
 from sfllava_bench.terminal import one_line, visible
@@ -113,19 +115,41 @@ def test_examples_show_the_frames_that_the_model_saw(llm, excerpts, tmp_path):
     assert "the file has changed since the run" in changed.text
 
 
-def test_tag_escapes_all_but_its_own_markup():
-    assert tag("p", "a < b", tag("b", "&"), title='"') == '<p title="&quot;">a &lt; b<b>&amp;</b></p>'
-    assert table([{"a": "<", "b": tag("b", 1)}]) == (
-        "<table><tr><th>a</th><th>b</th></tr><tr><td>&lt;</td><td><b>1</b></td></tr></table>"
+def test_templates_escape_all_but_their_own_markup():
+    shown = str(table([{"a": "<", "b": 1}, {"a": '"', "b": "1.5 [1, 2]"}], caption="&"))
+    assert "".join(shown.split("\n")) == (
+        '<div class="wide"><table><caption>&amp;</caption><tr><th>a</th><th class="number">b</th></tr>'
+        '<tr><td>&lt;</td><td class="number">1</td></tr>'
+        '<tr><td>&#34;</td><td class="number">1.5 [1, 2]</td></tr></table></div>'
     )
-    assert "default-src 'none'" in page("t", "", "x")
-    assert picture(np.zeros((4, 8, 3), dtype=np.uint8), alt="<").startswith('<img src="data:image/jpeg;base64,')
+    page = render("tables.html", title="<t>", tables={"<c>": [{"<a>": table([])}]})
+    assert page.count("default-src 'none'") == 1 and "<title>&lt;t&gt;</title>" in page
+    assert "<th>&lt;a&gt;</th>" in page and "<p>none</p>" in page and "<caption>&lt;c&gt;</caption>" in page
+    assert data_uri(np.zeros((4, 8, 3), dtype=np.uint8)).startswith("data:image/jpeg;base64,")
+
+
+def test_no_template_lets_text_through_unescaped_or_fetches_anything():
+    """What `safe` or a switched off escape would let in, no hostile text of the tests need happen to reach."""
+    names = environment().list_templates()
+    assert {"page.html", "table.html", "tables.html", "report.html"} <= set(names)
+    for name in names:
+        source = environment().loader.get_source(environment(), name)[0]
+        assert [
+            word
+            for word in ("| safe", "|safe", "autoescape", "http:", "https:", "//", "<script", "url(")
+            if word in source
+        ] == []
+
+
+def test_a_name_that_a_template_misspells_is_an_error():
+    with pytest.raises(UndefinedError):
+        render("tables.html", title="t")
 
 
 def test_control_characters_are_seen_and_line_ends_stay():
     """A carriage return overwrites what a terminal, or a log, has shown before it."""
     assert visible("right\rwrong\n\tb") == "right\\u000dwrong\n\tb"
-    assert tag("p", "right\rwrong") == "<p>right\\u000dwrong</p>"
+    assert "<td>right\\u000dwrong</td>" in table([{"a": "right\rwrong"}])
     assert one_line("a\nb\tc") == "a\\u000ab\\u0009c"
     for character in "\x00\x07\x08\x0b\x0c\x1b\x1f\x7f\x80\x9f\u202e\u2066\u200f\u2028\u2029\ud800":
         assert visible(f"a{character}b") == f"a\\u{ord(character):04x}b"

@@ -104,8 +104,8 @@ def test_every_kind_of_table_runs_and_a_second_run_is_skipped_whole(checkpoint, 
         assert {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*")} == times
     for experiment in experiments:
         results = read_results(tmp_path / experiment.id / "results.json")
-        assert results["books"]["answered"] == results["books"]["expected"] == len(experiment.questions())
-        assert all(row["paper"] == "-" for row in results["table"])  # a toy number is not the paper's
+        assert results.counts.answered == results.counts.expected == len(experiment.questions())
+        assert all(row["paper"] is None for row in results.rows())  # a toy number is not the paper's
         assert "not comparable" in read(tmp_path / experiment.id / "report.html").text
     assert json.loads((tmp_path / "table.json").read_text())["table"] == rows
     read(tmp_path / "table.html")
@@ -114,10 +114,10 @@ def test_every_kind_of_table_runs_and_a_second_run_is_skipped_whole(checkpoint, 
 def test_a_changed_plan_is_not_skipped(checkpoint, pocketbench, tmp_path):
     experiment, loader = experiment_for("table2_7b", "egoschema", checkpoint, pocketbench, max_videos=1), Loader()
     first = reproduce(experiment, tmp_path, load=loader, **QUIET)
-    assert not first["skipped"]
-    assert reproduce(experiment, tmp_path, load=loader, **QUIET)["skipped"]
+    assert not first.skipped
+    assert reproduce(experiment, tmp_path, load=loader, **QUIET).skipped
     other = replace(experiment, id="other", by="likelihood")
-    assert not reproduce(other, tmp_path, load=loader, **QUIET)["skipped"]
+    assert not reproduce(other, tmp_path, load=loader, **QUIET).skipped
     assert loader.count == 2
 
 
@@ -126,19 +126,19 @@ def test_a_judge_that_died_is_gone_on_with_and_no_model_is_loaded(checkpoint, po
     with JudgeServer(dies_after=3) as server:  # one answer goes to the preflight's question
         first = reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         port = server.port
-    assert first["judge"]["stopped"]
-    assert first["judge"]["books"]["pending"] + first["judge"]["books"]["failed"] == 4
+    assert first.judge.stopped
+    assert first.judge.counts.pending + first.judge.counts.failed == 4
     with JudgeServer(port=port) as server:
         second = reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET)
         assert len(server.requests) == 4
-        assert reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET)["skipped"]
-    assert second["judge"]["books"]["text"] == "6 expected = 6 answered + 0 failed"
+        assert reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET).skipped
+    assert str(second.judge.counts) == "6 expected = 6 answered + 0 failed"
     assert loader.count == 1
     with JudgeServer(model="another-judge") as server:
         third = rescore(
             experiment, tmp_path, replace(judge_of(server), model="another"), say=lambda t: None, progress=False
         )
-    assert third["judge"]["served_models"] == {"another-judge": 6}
+    assert third.judge.served_models == {"another-judge": 6}
     assert len(list((tmp_path / experiment.id).glob("judgements-*.jsonl"))) == 2
 
 
@@ -150,10 +150,10 @@ def test_missing_videos_stop_a_run_before_the_model_is_loaded(checkpoint, pocket
         reproduce(experiment, tmp_path / "runs", load=loader, **QUIET)
     assert loader.count == 0 and not (tmp_path / "runs").exists()
     results = reproduce(experiment, tmp_path / "runs", load=loader, allow_missing=True, **QUIET)
-    assert results["books"]["text"] == "6 expected = 3 answered + 3 failed"
-    accuracy = results["metrics"][0]
-    assert accuracy["over_expected"]["questions"] == 6 and accuracy["over_answered"]["questions"] == 3
-    assert accuracy["over_expected"]["value"] * 2 == pytest.approx(accuracy["over_answered"]["value"])
+    assert str(results.counts) == "6 expected = 3 answered + 3 failed"
+    accuracy = results.metrics[0]
+    assert accuracy.over_expected.questions == 6 and accuracy.over_answered.questions == 3
+    assert accuracy.over_expected.value * 2 == pytest.approx(accuracy.over_answered.value)
     assert "3 of 6 questions have no answer" in read(tmp_path / "runs" / experiment.id / "report.html").text
 
 
@@ -171,10 +171,10 @@ def test_a_judge_that_does_not_answer_stops_a_run_beforehand(checkpoint, pocketb
 def test_one_by_one_is_measured_and_shown(checkpoint, pocketbench, tmp_path):
     experiment = experiment_for("table2_7b", "egoschema", checkpoint, pocketbench, max_new_tokens=6)
     results = reproduce(experiment, tmp_path, load=Loader(), one_by_one=2, **QUIET)
-    ways = results["one_by_one"]
-    assert (ways["questions"], ways["same"], ways["videos"]) == (6, 6, 2)
+    ways = results.one_by_one
+    assert (ways.questions, ways.same, ways.videos) == (6, 6, 2)
     assert "6 of 6 answers are the same to the letter" in read(tmp_path / experiment.id / "report.html").text
-    assert results["timing"]["released_way"] > results["timing"]["shared_way"] > 0
+    assert results.timing.released_way > results.timing.shared_way > 0
 
 
 def test_the_terminal(checkpoint, excerpts, tmp_path, capsys):
@@ -200,7 +200,7 @@ def test_the_terminal(checkpoint, excerpts, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "2 expected = 2 answered + 0 failed" in shown and "47.2" in shown
     results = read_results(tmp_path / "table2_7b_egoschema" / "results.json")
-    assert (results["table"][0]["paper"], results["set"]["whole"]) == (47.2, False)
+    assert (results.rows()[0]["paper"], results.set.whole) == (47.2, False)
     assert command(["bench", "run", "--run", "table9", *files]) == 1
     assert "no run 'table9'" in capsys.readouterr().err
     words = ["--run", "table2_7b", "--annotations", str(tmp_path), "--videos", str(tmp_path)]
@@ -210,23 +210,23 @@ def test_the_terminal(checkpoint, excerpts, tmp_path, capsys):
 
 def test_a_finished_run_is_scored_again_without_a_model(checkpoint, pocketbench, tmp_path, capsys):
     """With a judge that it had not; the answers stay as they are."""
-    plan = plan_for("table1_7b", "activitynet", checkpoint, pocketbench)
+    experiment = experiment_for("table1_7b", "activitynet", checkpoint, pocketbench)
     words = ["--run", "table1_7b", "--benchmark", "activitynet", "--profile", "toy", "--model", checkpoint]
-    words += ["--annotations", str(plan.annotations), "--videos", str(plan.videos), "--out", str(tmp_path)]
+    words += ["--annotations", str(experiment.annotations), "--videos", str(experiment.videos), "--out", str(tmp_path)]
     assert command(["bench", "score", *words]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ") and "answers.jsonl" in said and len(said.splitlines()) == 1
-    reproduce(plan, tmp_path, say=lambda text: None, timeout_s=None, progress=False)
-    answers = (tmp_path / plan.id / "answers.jsonl").read_bytes()
+    reproduce(experiment, tmp_path, **QUIET)
+    answers = (tmp_path / experiment.id / "answers.jsonl").read_bytes()
     with JudgeServer() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", "key")
         patch.setattr("sfllava_bench.runs.reproduce.load_model", None)
         assert command(["bench", "score", *words, "--judge", "judge", "--judge-url", server.url]) == 0
-    assert (tmp_path / plan.id / "answers.jsonl").read_bytes() == answers
-    results = read_results(tmp_path / plan.id / "results.json")
-    assert results["judge"]["books"]["judged"] == len(plan.questions())
+    assert (tmp_path / experiment.id / "answers.jsonl").read_bytes() == answers
+    results = read_results(tmp_path / experiment.id / "results.json")
+    assert results.judge.counts.answered == len(experiment.questions())
     shown = capsys.readouterr().out
-    assert "judge: " in shown and shown.splitlines()[-len(results["table"]) - 1].startswith("run ")
+    assert "judge: " in shown and shown.splitlines()[-len(results.rows()) - 1].startswith("run ")
 
 
 def test_the_same_asked_under_another_name_is_taken_over(checkpoint, pocketbench, tmp_path):
@@ -250,11 +250,11 @@ def test_a_sweep_compares_runs_on_the_same_questions(checkpoint, pocketbench, tm
     same = replace(default, id="the_same_again")
     other = experiment_for("table4_7b_fast100", "egoschema", checkpoint, pocketbench, by="likelihood")
     rows = sweep([default, same, other], tmp_path, load=Loader(), **QUIET)
-    assert [row["against"] for row in rows][:2] == ["-", f"+0.00 (0.00 to 0.00, p = 1.000) against {default.id}"]
+    assert [row["against"] for row in rows][:2] == [None, f"+0.00 [+0.00, +0.00], p = 1.000, against {default.id}"]
     made = [read_made(experiment, tmp_path) for experiment in (default, other)]
     difference = rows[2]["value"] - rows[0]["value"]
     assert paired(made[1], made[0]).difference.value == pytest.approx(difference, abs=0.1)
-    assert rows[2]["against"].startswith(f"{paired(made[1], made[0]).difference.value:+.2f} (")
+    assert rows[2]["against"].startswith(f"{paired(made[1], made[0]).difference.value:+.2f} [")
     open_ended = experiment_for("table1_7b", "msvd", checkpoint, pocketbench)
     reproduce(open_ended, tmp_path, load=Loader(), **QUIET)
     with pytest.raises(ValueError, match="not on the same questions"):

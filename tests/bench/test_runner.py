@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sfllava_bench.answers.answering import answer_video
-from sfllava_bench.answers.counts import BooksError, read_outcome
+from sfllava_bench.answers.counts import CountsError, read_outcome
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import JournalError
 from sfllava_bench.answers.loop import run as run_experiments
@@ -66,8 +66,8 @@ class Forgetful:
 def test_every_question_gets_its_record(name, llm, excerpts, tmp_path):
     questions = load(name, excerpts)
     outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl")
-    books = outcome.books(questions)
-    assert (books.expected, books.answered, books.failed, books.pending) == (len(questions), len(questions), 0, 0)
+    counts = outcome.counts(questions)
+    assert (counts.expected, counts.answered, counts.failed, counts.pending) == (len(questions), len(questions), 0, 0)
     for question in questions:
         record = outcome.answers[question.key]
         assert len(record["answers"]) == len(question.questions) == len(record["new_tokens"])
@@ -106,7 +106,7 @@ def test_a_second_start_does_nothing(llm, excerpts, tmp_path):
     counting = Forgetful(llm)
     outcome = run(counting, questions[::-1], excerpts, tmp_path / "a.jsonl")
     assert counting.watched == 0
-    assert outcome.books(questions).complete
+    assert outcome.counts(questions).complete
     assert (tmp_path / "a.jsonl").read_bytes() == before
 
 
@@ -115,9 +115,9 @@ def test_a_run_that_died_goes_on_with_the_rest_only(llm, excerpts, tmp_path):
     with pytest.raises(ZeroDivisionError):  # an error that is no question's fault stops the run
         run(Forgetful(llm, fail=(2, ZeroDivisionError())), questions, excerpts, tmp_path / "a.jsonl", batch=2)
     outcome = read_outcome(tmp_path / "a.jsonl")
-    assert outcome.books(questions).pending == 3
+    assert outcome.counts(questions).pending == 3
     counting = Forgetful(llm)
-    assert run(counting, questions, excerpts, tmp_path / "a.jsonl").books(questions).answered == 6
+    assert run(counting, questions, excerpts, tmp_path / "a.jsonl").counts(questions).answered == 6
     assert counting.watched == 1
 
 
@@ -127,7 +127,7 @@ def test_a_torn_line_is_mended_and_told_in_the_sessions_record(llm, excerpts, tm
     lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "a.jsonl").write_bytes(b"".join(lines[:-2]) + lines[-2][:33])
     outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl")
-    assert outcome.books(questions).answered == 2
+    assert outcome.counts(questions).answered == 2
     assert [session["repaired_bytes"] for session in outcome.sessions] == [0, 33]
 
 
@@ -166,8 +166,8 @@ def test_other_weights_or_questions_never_mix_either(llm, excerpts, tmp_path):
     changed = [replace(questions[0], answer="other"), questions[1]]
     with pytest.raises(JournalError, match="questions"):
         run(llm, changed, excerpts, tmp_path / "a.jsonl")
-    with pytest.raises(BooksError, match="other questions"):
-        read_outcome(tmp_path / "a.jsonl").books(changed)
+    with pytest.raises(CountsError, match="other questions"):
+        read_outcome(tmp_path / "a.jsonl").counts(changed)
     other = VideoLLM.from_pretrained(llm.name, device="cpu")
     assert model_fingerprint(other.model) == model_fingerprint(llm.model)
     with torch.no_grad():
@@ -200,13 +200,13 @@ def damaged(excerpts, tmp_path):
 def test_videos_that_fail_become_records_and_can_be_tried_again(llm, excerpts, damaged, tmp_path):
     questions = load("nextqa", excerpts) + [replace(q, benchmark="nextqa") for q in load("intentqa", excerpts)]
     outcome = run(llm, questions, damaged, tmp_path / "a.jsonl")
-    assert str(outcome.books(questions)) == "9 expected = 3 answered + 6 failed"
+    assert str(outcome.counts(questions)) == "9 expected = 3 answered + 6 failed"
     assert {r["video"]: r["stage"] for r in outcome.failures.values()} == {"9000000001": "video", "9000000002": "video"}
     assert "no video of this name" in outcome.failures[questions[0].key]["error"]
     again = run(llm, questions, excerpts, tmp_path / "a.jsonl")
-    assert again.books(questions).failed == 6  # not of itself, though the videos are there now
+    assert again.counts(questions).failed == 6  # not of itself, though the videos are there now
     mended = run(llm, questions, excerpts, tmp_path / "a.jsonl", retry_failed=True)
-    assert str(mended.books(questions)) == "9 expected = 9 answered + 0 failed"
+    assert str(mended.counts(questions)) == "9 expected = 9 answered + 0 failed"
 
 
 def test_one_bad_question_fails_alone(llm, excerpts, tmp_path):
@@ -217,14 +217,14 @@ def test_one_bad_question_fails_alone(llm, excerpts, tmp_path):
     assert outcome.failures.keys() == {questions[1].key, questions[4].key}
     assert "<image>" in outcome.failures[questions[1].key]["error"]
     assert "shorten the question" in outcome.failures[questions[4].key]["error"]
-    assert outcome.books(questions).answered == 4
+    assert outcome.counts(questions).answered == 4
 
 
 def test_a_video_that_does_not_fit_the_memory_fails_and_the_next_goes_on(llm, excerpts, tmp_path):
     questions = load("msvd", excerpts)
     full = Forgetful(llm, fail=(1, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")))
     outcome = run(full, questions, excerpts, tmp_path / "a.jsonl")
-    assert str(outcome.books(questions)) == "6 expected = 3 answered + 3 failed"
+    assert str(outcome.counts(questions)) == "6 expected = 3 answered + 3 failed"
     assert "out of memory" in outcome.failures[questions[0].key]["error"]
 
 
@@ -232,7 +232,7 @@ def test_a_context_that_is_too_long_fails_the_video(llm, excerpts, tmp_path):
     questions = load("egoschema", excerpts)
     settings = Experiment("a", parse_spec("frames24_slowall-none"), max_new_tokens=2)
     outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl", settings)
-    assert outcome.books(questions).failed == 1  # 24 frames give 13,824 tokens, the folder's 12 images give 6,912
+    assert outcome.counts(questions).failed == 1  # 24 frames give 13,824 tokens, the folder's 12 images give 6,912
     assert "visual tokens" in next(iter(outcome.failures.values()))["error"]
 
 
@@ -299,12 +299,12 @@ def test_sigkill_at_ten_random_moments_loses_and_repeats_nothing(llm, excerpts, 
         os.kill(child.pid, signal.SIGKILL)
         child.join()
         assert child.exitcode == -signal.SIGKILL
-    killed_midway = read_outcome(path).books(questions)
+    killed_midway = read_outcome(path).counts(questions)
     assert 0 < killed_midway.answered < len(questions)
     finish(context, llm.name, excerpts, path)
 
     outcome = read_outcome(path)
-    assert str(outcome.books(questions)) == "210 expected = 210 answered + 0 failed"
+    assert str(outcome.counts(questions)) == "210 expected = 210 answered + 0 failed"
     written = [json.loads(line) for line in path.read_text().splitlines()]
     keys = [line["key"] for line in written if "key" in line]
     assert sorted(keys) == sorted(question.key for question in questions)  # each once: nothing lost, nothing repeated

@@ -2,12 +2,21 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 
-from sfllava_bench.answers.counts import Books, BooksError, collect
+from sfllava_bench.answers.counts import Counts, CountsError, collect
 from sfllava_bench.questions.records import ASPECTS, Question, questions_fingerprint
-from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
+from sfllava_bench.reports.results import (
+    QuestionSet,
+    ResultsError,
+    clean,
+    make_results,
+    read_results,
+    text_rows,
+    write_results,
+)
 from sfllava_bench.reports.timing import same_answers, timing
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.scores import all_metrics, choice_reading
@@ -38,7 +47,7 @@ def test_accuracy_over_expected_and_over_answered():
     questions = choices(10)
     answers = {"q0": "A", "q1": "(B) a dog", "q2": "C)", "q3": "A", "q4": "A man", "q5": "A man", "q6": None, "q7": ""}
     outcome = outcome_of(questions, answers)
-    assert str(outcome.books(questions)) == "10 expected = 7 answered + 1 failed + 2 pending"
+    assert str(outcome.counts(questions)) == "10 expected = 7 answered + 1 failed + 2 pending"
     found = {metric.name: metric for metric in all_metrics(questions, outcome)}
     assert found["accuracy"].over_expected.value == 40  # q0, q1, q2, q5: "A man" counts as option a there
     assert found["accuracy"].over_answered.value == pytest.approx(100 * 4 / 7)
@@ -75,7 +84,7 @@ def test_open_ended_without_a_judge_has_no_metric_of_the_papers():
     assert found["contains_answer"].over_expected.value == 50
     assert found["contains_answer"].over_answered.value == pytest.approx(200 / 3)
     results = make_results(questions, outcome, published={"accuracy": 79.1, "score": 4.1})
-    assert all(row["paper"] == "-" for row in results["table"])
+    assert all(row["paper"] is None for row in results.rows())
 
 
 def test_the_judges_accuracy_and_score():
@@ -91,10 +100,10 @@ def test_the_judges_accuracy_and_score():
     assert found["judge_score"].over_answered.value == pytest.approx(10.8 / 3)
     assert found["judge_score_cut"].over_answered.value == pytest.approx(10 / 3)  # int(4.8) of the released code
     results = make_results(questions, outcome, judgements, published={"accuracy": 79.1, "score": 4.1})
-    by_name = {row["metric"]: row for row in results["table"]}
+    by_name = {row["metric"]: row for row in results.rows()}
     assert (by_name["judge_accuracy"]["paper"], by_name["judge_score"]["paper"]) == (79.1, 4.1)
-    assert by_name["judge_score_cut"]["paper"] == by_name["token_f1"]["paper"] == "-"
-    assert results["judge"]["books"]["text"] == "5 expected = 3 answered + 2 failed"
+    assert by_name["judge_score_cut"]["paper"] == by_name["token_f1"]["paper"] is None
+    assert str(results.judge.counts) == "5 expected = 3 answered + 2 failed"
 
 
 def test_vcgbench_has_five_scores_and_their_plain_mean():
@@ -121,28 +130,30 @@ def test_vcgbench_has_five_scores_and_their_plain_mean():
     assert metrics["judge_mean"].over_expected.value == pytest.approx((3 + 2.5 * 11 / 12 + 3.5 + 1 + 4 * 2 / 3) / 5)
     published = dict(zip([*ASPECTS, "mean"], (3.09, 2.70, 3.57, 2.52, 3.35, 3.04)))
     results = make_results(questions, outcome, judgements, published=published)
-    assert [row["paper"] for row in results["table"]] == [3.09, 2.7, 3.57, 2.52, 3.35, 3.04]
+    assert [row["paper"] for row in results.rows()] == [3.09, 2.7, 3.57, 2.52, 3.35, 3.04]
 
 
 def test_published_values_get_their_verdict():
     questions = choices(60)
     outcome = outcome_of(questions, {q.key: q.answer_letter if n % 2 else "none" for n, q in enumerate(questions)})
     for published, lies in ((50.0, "inside"), (99.0, "above"), (1.0, "below")):
-        row = make_results(questions, outcome, published={"accuracy": published})["table"][0]
-        assert (row["value"], row["paper"], row["paper is"]) == (50.0, published, lies)
+        row = make_results(questions, outcome, published={"accuracy": published}).rows()[0]
+        assert (row["value"], row["paper"], row["paper_is"]) == (50.0, published, lies)
 
 
 def test_results_survive_the_file_and_other_versions_are_refused(tmp_path):
     questions = choices(3)
     results = make_results(questions, outcome_of(questions, {"q0": "A"}), published={"accuracy": 64.2})
-    assert results["set"] == {"questions": 3, "videos": 2, "published_questions": 4996, "published_videos": 570,
-                              "whole": False}  # fmt: skip
+    assert results.set == QuestionSet(questions=3, videos=2, published_questions=4996, published_videos=570)
+    assert not results.set.whole
     write_results(results, tmp_path / "results.json")
-    assert read_results(tmp_path / "results.json") == results
+    found = read_results(tmp_path / "results.json")
+    assert clean(asdict(found)) == clean(asdict(results))  # NaN equals nothing, not even itself
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     for content, reason in (
-        ({**results, "schema_version": 99}, "99"),
-        ({"schema_version": 1}, "it lacks run"),
+        ({**json.loads((tmp_path / "results.json").read_text()), "schema_version": 99}, "99"),
+        ({"schema_version": 2}, "it lacks run"),
+        ({"schema_version": 1}, "schema version 1, this kit reads 2: the same command makes it again from its answers"),
         ([], "None"),
     ):
         (tmp_path / "other.json").write_text(json.dumps(content))
@@ -155,20 +166,22 @@ def test_results_survive_the_file_and_other_versions_are_refused(tmp_path):
 def test_an_unknown_interval_is_null_and_not_a_number_that_json_has_not(tmp_path):
     questions = choices(2)  # one video
     results = make_results(questions, outcome_of(questions, {"q0": "A", "q1": "E"}))
-    assert results["metrics"][0]["over_expected"]["low"] is None
-    assert results["table"][0]["95 % interval"] == "unknown"
-    assert "NaN" not in write_results(results, tmp_path / "r.json").read_text()
+    assert math.isnan(results.metrics[0].over_expected.low) and results.rows()[0]["low"] is None
+    assert text_rows(results.rows())[0]["value (95 %)"] == "50.0"
+    text = write_results(results, tmp_path / "r.json").read_text()
+    assert "NaN" not in text and json.loads(text)["metrics"][0]["over_expected"]["low"] is None
+    assert math.isnan(read_results(tmp_path / "r.json").metrics[0].over_expected.low)
 
 
-def test_books_always_balance():
-    with pytest.raises(BooksError, match="do not balance"):
-        Books(10, 5, 4, 2)
-    with pytest.raises(BooksError, match="do not balance"):
-        Books(3, 5, 0, -2)
+def test_counts_always_balance():
+    with pytest.raises(CountsError, match="do not balance"):
+        Counts(10, 5, 4, 2)
+    with pytest.raises(CountsError, match="do not balance"):
+        Counts(3, 5, 0, -2)
     questions = choices(3)
-    with pytest.raises(BooksError, match="unknown keys"):
-        outcome_of(questions, {"strange": "A"}).books(questions)
-    with pytest.raises(BooksError, match="answered twice"):
+    with pytest.raises(CountsError, match="unknown keys"):
+        outcome_of(questions, {"strange": "A"}).counts(questions)
+    with pytest.raises(CountsError, match="answered twice"):
         collect(SETTINGS, "f", [{"key": "q0", "answers": ["A"]}, {"key": "q0", "answers": ["B"]}])
 
 

@@ -69,7 +69,7 @@ def answer(llm, excerpts, root, tmp_path):
     questions, videos = all_questions(excerpts), VideoFolder(root, prefetch=1, workers=1)
 
     def going_on(model=llm):
-        return answer_all(model, questions, videos, tmp_path / "a.jsonl", batch=2).books(questions)
+        return answer_all(model, questions, videos, tmp_path / "a.jsonl", batch=2).counts(questions)
 
     return going_on
 

@@ -159,15 +159,15 @@ def papermill(out: Path, **parameters: object) -> subprocess.CompletedProcess:
 
 
 def test_papermill_runs_a_row_of_the_paper(tmp_path):
-    """The excerpts' two EgoSchema questions and random weights: the books, and the paper's number beside ours."""
+    """The excerpts' two EgoSchema questions and random weights: the counts, and the paper's number beside ours."""
     done = papermill(
         tmp_path / "out.ipynb", run="table2_7b", benchmark="egoschema", model="data/tiny",
         videos="data/excerpts/videos", max_new_tokens=2, out_dir=tmp_path / "runs",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((tmp_path / "runs" / "results.json").read_text())
-    assert results["books"] == {"table2_7b_egoschema": "2 expected = 2 answered + 0 failed"}
-    assert [row["paper"] for row in results["table"]] == [47.2, "-"]
+    assert results["counts"] == {"table2_7b_egoschema": "2 expected = 2 answered + 0 failed"}
+    assert [row["paper"] for row in results["table"]] == ["47.2", "-"]
     assert (tmp_path / "runs" / "table2_7b_egoschema" / "report.html").exists()
     text = str(nbformat.read(tmp_path / "out.ipynb", as_version=4))
     assert "(paper 47.2)" in text and "second run: skipped whole" in text

@@ -180,7 +180,7 @@ def test_the_main_job_writes_notebook_report_and_results(tmp_path, capsys):
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [row["layout"] for row in results["table"]] == list(LAYOUTS)
     assert (results["films"], results["profile"], results["dry_run"]) == (2, "toy", False)
-    assert set(results["books"].values()) == {"24 expected = 24 answered + 0 failed"}
+    assert set(results["counts"].values()) == {"24 expected = 24 answered + 0 failed"}
     assert out.splitlines()[-1] == f"report: {tmp_path / 'out' / '08_reproduce.html'}"
     assert all(row["layout"] in out and row["mean (95 %)"] in out for row in results["table"])
     page = (tmp_path / "out" / "08_reproduce.html").read_text()
