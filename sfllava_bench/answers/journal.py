@@ -24,7 +24,7 @@ except ImportError:  # Windows: no lock, so do not start the same run twice at o
 SCHEMA = 1
 BEGINNING = b'{"journal": '
 MAX_LINE = 16 * 2**20  # bytes; a record has some hundreds, or some thousands
-STAMPS = ("run", "pathways", "model")  # in a record: those of its file's first line
+PROVENANCE = ("run", "pathways", "model")  # in a record: those of its file's first line
 HEADER = {"journal": str, "schema": int, "fingerprint": str, "settings": {}}
 Record = dict[str, Any]
 
@@ -194,7 +194,7 @@ def wrong_line(line: object, header: Record | None) -> str | None:
         edited = line["fingerprint"] != journal_fingerprint(line["journal"], line["settings"])
         return "its settings are not those of its fingerprint" if edited and line["schema"] == SCHEMA else None
     run = {"run": header["fingerprint"], **header["settings"]}
-    for name in STAMPS:
+    for name in PROVENANCE:
         if name in line and line[name] != run.get(name):
             return f"its {name} is {shown(line[name])}, the file's is {shown(run.get(name))}: it is of another run"
     return wrong_record(line, header["journal"])
