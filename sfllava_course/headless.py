@@ -19,6 +19,8 @@ from sfllava_bench.terminal import show_table
 from sfllava_core.defaults import ROOT
 from sfllava_course.notebook_parameters import parameters_for
 
+BAR = "{desc}: {n_fmt}/{total_fmt} cells {bar} {elapsed}{postfix}"
+
 
 class NotebookError(RuntimeError):
     """A notebook that did not run to its end, or whose widgets raised."""
@@ -51,7 +53,7 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
                 cwd=str(ROOT),
                 kernel_name="python3",
                 engine_name="sfllava",
-                progress_bar={"file": sys.stderr, "desc": notebook.stem},
+                progress_bar={"file": sys.stderr, "desc": notebook.stem, "bar_format": BAR},
                 log_output=False,
                 config=private_kernel(Path(sockets)),
             )

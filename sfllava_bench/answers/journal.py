@@ -24,7 +24,7 @@ except ImportError:  # Windows: no lock, so do not start the same run twice at o
 SCHEMA = 1
 BEGINNING = b'{"journal": '
 MAX_LINE = 16 * 2**20  # bytes; a record has some hundreds, or some thousands
-STAMPS = ("run", "pathways", "model")  # in a record: those of its file's first line
+PROVENANCE = ("run", "pathways", "model")  # in a record: those of its file's first line
 Record = dict[str, Any]
 
 
@@ -197,7 +197,7 @@ def check_line(line: object, header: Record | None) -> None:
             raise ValueError("its settings are not those of its fingerprint")
         return
     run = {"run": header["fingerprint"], **header["settings"]}
-    for name in STAMPS:
+    for name in PROVENANCE:
         if name in line and line[name] != run.get(name):
             theirs, ours = shown(line[name]), shown(run.get(name))
             raise ValueError(f"its {name} is {theirs}, the file's is {ours}: it is of another run")

@@ -1,12 +1,17 @@
 """The command line and the main job, as a user starts them: in processes of their own."""
 
+import fcntl
 import json
 import os
+import pty
 import re
 import shlex
+import struct
 import subprocess
 import sys
-from contextlib import contextmanager
+import termios
+import threading
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import StringIO
 from typing import get_args
@@ -191,6 +196,47 @@ def test_the_main_job_writes_notebook_report_and_results(tmp_path, capsys):
     executed = nbformat.read(tmp_path / "out" / "08_reproduce.ipynb", as_version=4)
     assert all(not output.name == "stderr" for cell in executed.cells if cell.cell_type == "code"
                for output in cell.outputs if output.output_type == "stream"), "no warnings"  # fmt: skip
+
+
+LONG_CELL = """
+import time
+from collections import Counter
+from sfllava_bench.answers.progress import Progress
+with Progress(Counter({str(n): 2 for n in range(8)}), 0) as bar:
+    for n in range(8):
+        time.sleep(0.3)
+        bar.add([{"key": f"{n}/{k}", "video": str(n)} for k in range(2)])
+"""
+
+
+def test_a_long_cell_says_how_far_it_is(tmp_path):
+    """On a terminal of 80 columns, behind the count of cells; and nothing of it in the notebook."""
+    notebook = with_parameters(tmp_path / "long.ipynb", "dry_run = allow_missing = False")
+    content = nbformat.read(notebook, as_version=4)
+    content.cells.append(nbformat.v4.new_code_cell(LONG_CELL))
+    nbformat.write(content, notebook)
+    said = on_a_terminal("-m", "sfllava_course", "run", "--notebook", notebook, "--out", tmp_path / "out")
+    wanted = r"long: 3/4 cells .* \d\d:\d\d, [1-7] of 8 videos, [\d.]+ questions/s, 00:0\d left$"
+    assert re.search(wanted, said.replace("\r", "\n"), re.MULTILINE), said
+    assert nbformat.read(tmp_path / "out" / "long.ipynb", as_version=4).cells[-1].outputs == []
+
+
+def on_a_terminal(*words: object) -> str:
+    """What a command writes to a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen([sys.executable, *map(str, words)], stdout=theirs, stderr=theirs, cwd=ROOT)
+    os.close(theirs)
+    too_long = threading.Timer(200, process.kill)
+    too_long.start()
+    said = b""
+    with suppress(OSError):  # the end of a terminal's output
+        while part := os.read(ours, 1 << 16):
+            said += part
+    os.close(ours)
+    too_long.cancel()
+    assert process.wait(timeout=60) == 0, said
+    return said.decode()
 
 
 def test_make_run_takes_all_films():
