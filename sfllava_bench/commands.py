@@ -164,7 +164,7 @@ def score(
         max_new_tokens=max_new_tokens, by=by, decoder=decoder,
     )  # fmt: skip
     chosen = make_judge(judge, judge_url, wording)
-    rows = [{"run": plan.id, **row} for plan in plans for row in rescore(plan, out, chosen, say=show)["table"]]
+    rows = [row for plan in plans for row in rescore(plan, out, chosen, say=show)["table"]]
     show_table(rows)
     return int(any("value" not in row for row in rows))
 

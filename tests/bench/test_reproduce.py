@@ -222,7 +222,7 @@ def test_a_finished_run_is_scored_again_without_a_model(checkpoint, pocketbench,
         assert command(["bench", "score", *words, "--judge", "judge", "--judge-url", server.url]) == 0
     assert (tmp_path / plan.id / "answers.jsonl").read_bytes() == answers
     results = read_results(tmp_path / plan.id / "results.json")
-    assert results["judge"]["books"]["judged"] == len(plan.questions())
+    assert results["judge"]["books"]["answered"] == len(plan.questions())
     shown = capsys.readouterr().out
     assert "judge: " in shown and shown.splitlines()[-len(results["table"]) - 1].startswith("run ")
 
