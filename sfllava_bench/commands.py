@@ -171,11 +171,7 @@ def score(
         max_new_tokens=max_new_tokens, by=by, decoder=decoder,
     )  # fmt: skip
     chosen = make_judge(judge, judge_url, wording)
-    rows = [
-        {"run": experiment.id, **row}
-        for experiment in experiments
-        for row in rescore(experiment, out, chosen, say=show).rows()
-    ]
+    rows = [row for experiment in experiments for row in rescore(experiment, out, chosen, say=show).rows()]
     show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
 
