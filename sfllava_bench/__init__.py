@@ -1,8 +1,34 @@
 """The benchmarks around the method: from annotation files and videos to a report that can be trusted to the row.
 
-    annotations.py -> videos.py, preflight.py -> runner.py -> scoring.py, judge.py -> stats.py -> report.py
-    (rows of files)   (files that open)          (answers)    (right or wrong)         (how sure)   (results.json, HTML)
+    questions/ -> answers/ -> scores/ -> reports/        and runs/, which goes the whole way
+    (rows of      (what the    (right or  (results.json,
+     files)        model said)  wrong)     HTML, tables)
 
-`reproduce.py` goes the whole way for one row of the paper's tables; `runs.py` holds the list of them, as data.
-`layouts.py` looks at a film once for many specs, `pocketbench.py` makes a table of them; notebook 08 shows it all.
+`runs.reproduce` goes the whole way for one row of the paper's tables; `runs.catalogue` holds the list of them, as data.
+`answers.layouts` looks at a film once for many specs, `reports.pocketbench` makes a table of them; notebook 08 shows it
+all. Importing the package loads nothing heavy; each name below is imported from its module when first used.
 """
+
+from sfllava_core.exports import lazy
+
+HOMES = {
+    "questions.records": ("BENCHMARKS", "Benchmark", "Question"),
+    "questions.annotations": ("load_annotations",),
+    "questions.tables": ("AnnotationError",),
+    "answers.settings": ("RunSettings",),
+    "answers.runner": ("run_benchmark",),
+    "answers.counts": ("Counts", "CountsError", "Outcome", "read_outcome"),
+    "answers.journal": ("JournalError",),
+    "scores.chat": ("Judge", "JudgeError"),
+    "scores.judge": ("Judgements", "judge_answers", "read_judgements"),
+    "scores.scores": ("Metric", "all_metrics"),
+    "scores.stats": ("Interval", "Paired", "clustered_interval", "paired_comparison"),
+    "reports.results": ("Results", "ResultsError", "make_results", "read_results", "write_results"),
+    "reports.report": ("write_report",),
+    "reports.tables": ("load_answers", "load_judgements", "load_results"),
+    "runs.plans": ("Plan", "make_plan", "make_plans"),
+    "runs.reproduce": ("reproduce", "rescore"),
+    "runs.sweeps": ("sweep",),
+}
+__all__ = sorted(name for names in HOMES.values() for name in names)
+__getattr__, __dir__ = lazy(__name__, HOMES)

@@ -8,6 +8,8 @@ compared with SlowFast question by question.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.layouts import LAYOUTS, answered
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
@@ -124,6 +126,18 @@ def mean(values: dict[str, float], weights: dict[str, float], films: dict[str, s
     bounds = (0.0, 1.0) if bounded else None
     columns = [[one[key] for key in keys] for one in (values, films, weights)]
     return clustered_interval(*columns, bounds=bounds).scaled(100)
+
+
+def scores_frame(scores: list[LayoutScore]) -> pd.DataFrame:
+    """The table for machines: one row for each layout, in per cent; low and high are the 95 % interval's ends."""
+    rows = []
+    for row in scores:
+        families = {family: found.value for family, found in row.families.items()}
+        numbers = {"mean": row.accuracy.value, "low": row.accuracy.low, "high": row.accuracy.high}
+        if row.lead is not None:
+            numbers |= {"lead": row.lead.value, "lead_low": row.lead.low, "lead_high": row.lead.high}
+        rows.append({"layout": row.layout, "tokens": row.tokens, **families, **numbers})
+    return pd.DataFrame(rows)
 
 
 def text_rows(scores: list[LayoutScore]) -> list[dict[str, str]]:

@@ -1,17 +1,15 @@
 """Experiments, run one after another: what is done is skipped, what fails is named, and one table is made of them."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from sfllava_bench.scores.chat import Judge
 from sfllava_bench.reports.compare import Made, compare, first_alike, read_made
-from sfllava_bench.reports.page import render
 from sfllava_bench.answers.journal import answers_fingerprint
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.runs.preflight import check_experiments
 from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, reproduce
-from sfllava_bench.reports.results import Results, read_results, text_rows
+from sfllava_bench.reports.tables import write_table
 from sfllava_bench.answers.surroundings import host_at_fault
 from sfllava_bench.answers.loop import can_share, run
 from sfllava_core.video.folder import VideoFolder
@@ -124,19 +122,3 @@ def keep_last(load: Callable[[str], object]) -> Callable[[str], object]:
         return kept[0][1]
 
     return loaded
-
-
-def write_table(rows: list[dict], out: Path) -> None:
-    """table.json and table.html of a sweep."""
-    out.mkdir(parents=True, exist_ok=True)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    whole = [{name: row.get(name) for name in names} for row in rows]
-    (out / "table.json").write_text(json.dumps({"table": whole}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    text = render("tables.html", title="Runs", tables={"": text_rows(whole)})
-    (out / "table.html").write_text(text, encoding="utf-8")
-
-
-def iter_done(out: str | Path = "runs") -> Iterator[Results]:
-    """The results of all runs below a folder, to build a table of."""
-    for path in sorted(Path(out).glob("*/results.json")):
-        yield read_results(path)
