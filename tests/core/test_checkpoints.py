@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import ROOT, TINY
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging as progress
 
 from sfllava_core import ModelError, VideoLLM
 from sfllava_core.checkpoints import checked_source, guess_prompt_style, pick_device, pick_dtype
@@ -268,3 +269,16 @@ def test_quantization_needs_its_package():
     if not shutil.which("nvidia-smi"):
         with pytest.raises(ModelError, match="pip install bitsandbytes"):
             VideoLLM.from_pretrained(TINY, quantization="4bit")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_loading_leaves_transformers_progress_bars_as_they_were(on):
+    """They are hidden while our checkpoint loads; whoever loads another model afterwards sees what they chose."""
+    was_on = progress.is_progress_bar_enabled()
+    choose = {True: progress.enable_progress_bar, False: progress.disable_progress_bar}
+    choose[on]()
+    try:
+        VideoLLM.from_pretrained(TINY, device="cpu")
+        assert progress.is_progress_bar_enabled() is on
+    finally:
+        choose[was_on]()
