@@ -19,5 +19,5 @@ def test_the_same_name_gives_the_same_weights():
 def test_what_is_too_large_or_unknown_is_refused_before_anything_is_built(name, monkeypatch):
     """On a CPU, 7 billion weights of float32 would fill 28 GB first."""
     monkeypatch.setattr(LlavaNextForConditionalGeneration, "_from_config", lambda *_, **__: pytest.fail("built"))
-    with pytest.raises(ModelError, match="take random-small|choose one of random-small, random-7b"):
+    with pytest.raises(ModelError, match=r"take random-small|choose one of random-small, random-7b"):
         random_llm(name, device="cpu")
