@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import logging as progress
 
 from sfllava_core import ModelError, VideoLLM
-from sfllava_core.checkpoints import checked_source, guess_prompt_style, pick_device, pick_dtype
+from sfllava_core.checkpoints import checked_source, guess_prompt_style, loading, pick_device, pick_dtype
 
 
 @pytest.fixture()
@@ -273,12 +273,14 @@ def test_quantization_needs_its_package():
 
 @pytest.mark.parametrize("on", [True, False])
 def test_loading_leaves_transformers_progress_bars_as_they_were(on):
-    """They are hidden while our checkpoint loads; whoever loads another model afterwards sees what they chose."""
+    """They are hidden while our files load; whoever loads another model afterwards sees what they chose."""
     was_on = progress.is_progress_bar_enabled()
     choose = {True: progress.enable_progress_bar, False: progress.disable_progress_bar}
     choose[on]()
     try:
-        VideoLLM.from_pretrained(TINY, device="cpu")
+        with pytest.raises(ModelError), loading("here"):
+            assert not progress.is_progress_bar_enabled()
+            raise OSError("no such file")
         assert progress.is_progress_bar_enabled() is on
     finally:
         choose[was_on]()
