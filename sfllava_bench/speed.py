@@ -47,7 +47,7 @@ def shared_way(llm: VideoLLM, path: Path, asked: list[str], new_tokens: int, chu
 
 def watch(llm: VideoLLM, path: Path, chunk_frames: int):
     """Both ways decode in this process, as the released code does."""
-    return llm.watch(path, SlowFast(), timeout_s=None, chunk_frames=chunk_frames)
+    return llm.watch(path, SlowFast(), chunk_frames=chunk_frames)
 
 
 def measured_hardware(device: torch.device, dtype: torch.dtype) -> GPU:

@@ -6,11 +6,12 @@ import signal
 import threading
 import time
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
 from sfllava_bench.answers.journal import Journal
-from sfllava_bench.scores.chat import Chat, ItemError, Judge, JudgeError
+from sfllava_bench.scores.chat import Chat, Gate, ItemError, Judge, JudgeError
 from sfllava_bench.scores.judge import judge_answers, read_judgements, settings_of
 from sfllava_bench.scores.wire import WireError
 
@@ -267,3 +268,23 @@ def test_when_one_is_told_to_wait_all_wait():
     first, *others = server.times
     assert len(others) == 3
     assert min(others) - first >= 1
+
+
+class Waits(threading.Event):
+    """Never set; waiting moves a clock of its own on, at once."""
+
+    now = 1000.0
+
+    def wait(self, timeout: float) -> bool:
+        assert timeout > 0, "it spins"
+        self.now += timeout
+        return False
+
+
+def test_requests_are_no_closer_and_no_further_apart_than_the_rate(monkeypatch):
+    stopped, gate, sent = Waits(), Gate(requests_per_minute=30), []
+    monkeypatch.setattr("sfllava_bench.scores.chat.time", SimpleNamespace(monotonic=lambda: stopped.now))
+    for _ in range(4):
+        gate.enter(stopped)
+        sent.append(stopped.now)
+    assert sent == [1000.0, 1002.0, 1004.0, 1006.0]

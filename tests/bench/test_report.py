@@ -1,11 +1,14 @@
 """The report: what it must say, and that no text of a model, a file or a server becomes markup."""
 
+import base64
+import io
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
+from PIL import Image
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.questions.annotations import load_annotations
@@ -110,6 +113,9 @@ def test_examples_show_the_frames_that_the_model_saw(llm, excerpts, tmp_path):
     shown = reader.text.count(", video 9000000001") * [f"frame {n}" for n in outcome.watched[0]["frames"]]
     shown += reader.text.count(", video 9000000002") * [f"frame {n}" for n in outcome.watched[1]["frames"]]
     assert frames and sorted(frames) == sorted(shown)
+    sources = [value.partition(",")[2] for name, value in reader.attributes if name == "src"]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(source))) for source in sources]
+    assert all(picture.width * 72 == picture.height * 96 for picture in pictures), "the videos are 96 x 72"
     outcome.watched[0]["frames"][0] += 1
     changed = read(write_report(results, questions, outcome, tmp_path / "r.html", videos=videos))
     assert "the file has changed since the run" in changed.text

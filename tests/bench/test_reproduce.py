@@ -259,3 +259,19 @@ def test_a_sweep_compares_runs_on_the_same_questions(checkpoint, pocketbench, tm
     reproduce(open_ended, tmp_path, load=Loader(), **QUIET)
     with pytest.raises(ValueError, match="not on the same questions"):
         paired(made[0], read_made(open_ended, tmp_path))
+
+
+def test_a_sweep_asks_again_what_failed_only_where_it_is_told_to(checkpoint, pocketbench, tmp_path):
+    shutil.copytree(pocketbench, tmp_path / "bench")
+    video = next((tmp_path / "bench").glob("nextqa/*/9000000001.mp4"))
+    aside = video.rename(tmp_path / "aside.mp4")
+    plan, loader = plan_for("table2_7b", "egoschema", checkpoint, tmp_path / "bench"), Loader()
+
+    def swept(**more):
+        sweep([plan], tmp_path / "runs", load=loader, **more, **QUIET)
+        return read_results(tmp_path / "runs" / plan.id / "results.json")["books"]["text"]
+
+    assert swept(allow_missing=True) == "6 expected = 3 answered + 3 failed"
+    aside.rename(video)
+    assert swept() == "6 expected = 3 answered + 3 failed"
+    assert swept(retry_failed=True) == "6 expected = 6 answered + 0 failed"

@@ -10,9 +10,10 @@ import pytest
 import torch
 from conftest import ROOT, TINY
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging as progress
 
 from sfllava_core import ModelError, VideoLLM
-from sfllava_core.checkpoints import checked_source, pick_device, pick_dtype, prompt_style_of
+from sfllava_core.checkpoints import checked_source, loading, pick_device, pick_dtype, prompt_style_of
 
 
 @pytest.fixture()
@@ -268,3 +269,18 @@ def test_quantization_needs_its_package():
     if not shutil.which("nvidia-smi"):
         with pytest.raises(ModelError, match="pip install bitsandbytes"):
             VideoLLM.from_pretrained(TINY, quantization="4bit")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_loading_leaves_transformers_progress_bars_as_they_were(on):
+    """They are hidden while our files load; whoever loads another model afterwards sees what they chose."""
+    was_on = progress.is_progress_bar_enabled()
+    choose = {True: progress.enable_progress_bar, False: progress.disable_progress_bar}
+    choose[on]()
+    try:
+        with pytest.raises(ModelError), loading("here"):
+            assert not progress.is_progress_bar_enabled()
+            raise OSError("no such file")
+        assert progress.is_progress_bar_enabled() is on
+    finally:
+        choose[was_on]()

@@ -149,7 +149,7 @@ def test_image_folder_of_unequal_sizes_needs_a_size(tmp_path):
     for number, side in enumerate((10, 12, 14)):
         Image.new("RGB", (side, side)).save(tmp_path / f"{number}.png")
     with pytest.raises(VideoError, match=r"frame 1 is 12 x 12 but frame 0 is 10 x 10.*size="):
-        read_frames(tmp_path, 3, timeout_s=None)
+        read_frames(tmp_path, 3)
     assert read_frames(tmp_path, 3, size=(8, 8)).pixels.shape == (3, 8, 8, 3)
 
 

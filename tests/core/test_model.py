@@ -1,6 +1,7 @@
 """The whole way: equal to the released code, shared equal to plain, nothing depends on the order of questions."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -221,3 +222,18 @@ def test_a_special_token_in_the_midst_of_an_answer_is_not_shown(llm, small_video
     (answer,) = small_video.generate(["<image> what?"], max_new_tokens=4)
     assert answer.token_ids == [word, begin, word, llm.tokenizer.eos_token_id]
     assert answer.text == "is is"
+
+
+def test_after_an_answer_past_its_positions_the_model_itself_is_as_before(golden_frames, tmp_path):
+    """Also for who uses transformers' own model directly afterwards: nothing of the raised RoPE base is left in it."""
+    shutil.copytree(TINY, tmp_path / "short")
+    config = json.loads((tmp_path / "short" / "config.json").read_text())
+    config["text_config"]["max_position_embeddings"] = 256
+    (tmp_path / "short" / "config.json").write_text(json.dumps(config))
+    llm = VideoLLM.from_pretrained(tmp_path / "short", device="cpu")
+    ids = torch.arange(5, 305)[None]  # past the 256 positions, but shorter than the prompt below
+    before = llm.model(input_ids=ids).logits
+    video = llm.watch_frames(golden_frames[:8], SMALL)
+    assert len(video.tokens) > ids.numel()
+    video.ask(QUESTIONS[0], max_new_tokens=2)
+    torch.testing.assert_close(llm.model(input_ids=ids).logits, before, atol=0, rtol=0)

@@ -166,3 +166,16 @@ def test_why_a_file_does_not_open(tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
     assert why_not(GRAND_PRIX, 60) is None
     assert "no video" not in why_not(tmp_path / "bad.mp4", 60) and why_not(tmp_path / "none.mp4", 60)
+
+
+def test_a_file_whose_first_frame_does_not_decode_costs_no_worker(tmp_path):
+    """Its index is whole and its pictures are noughts: the preflight says what the decoder says, and goes on."""
+    whole = GRAND_PRIX.read_bytes()
+    place = whole.index(b"mdat") + 4
+    size = int.from_bytes(whole[place - 8 : place - 4], "big") - 8
+    (tmp_path / "noughts.mp4").write_bytes(whole[:place] + bytes(size) + whole[place + size :])
+    assert why_not(GRAND_PRIX, 60) is None
+    first = pids()
+    cause = why_not(tmp_path / "noughts.mp4", 60)
+    assert cause and "crashed" not in cause
+    assert pids() == first

@@ -117,7 +117,7 @@ def test_the_pocket_models_answers_need_the_bubbles_frames():
         right = {row["video_name"]: row["answer"] for row in csv.DictReader(file) if row["family"] == "brief"}
     changed = {"bubble": [], "others": []}
     for name in ("pocket_0002", "pocket_0004", "pocket_0008", "pocket_0010", "pocket_0011"):
-        frames = read_frames(ROOT / "data" / "pocketbench" / "videos" / f"{name}.mp4", 50, timeout_s=None)
+        frames = read_frames(ROOT / "data" / "pocketbench" / "videos" / f"{name}.mp4", 50)
         video = llm.watch_frames(frames, "frames50_slow8-max1x2_fastall-to2x2")
         (answer,) = video.generate([PROMPT], max_new_tokens=8)
         shown, _ = brief_moment(torch.from_numpy(frames.pixels), llm.grid)

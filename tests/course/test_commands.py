@@ -421,9 +421,8 @@ def test_help_is_light():
 
 
 def test_choices_are_those_of_the_library():
-    from sfllava_bench.answers.settings import CHOOSING, DECODING
-
     from sfllava_bench import commands
+    from sfllava_bench.answers.experiment import CHOOSING, DECODING
     from sfllava_bench.runs.catalogue import PROFILES
 
     for annotated, names in ((commands.By, CHOOSING), (commands.Decoder, DECODING), (commands.Profile, PROFILES)):

@@ -43,7 +43,7 @@ def test_the_bubble_of_every_pocketbench_film_is_found_in_its_pixels():
     from pocket.world import frame_times
 
     for index, path in enumerate(sorted((ROOT / "data" / "pocketbench" / "videos").iterdir())):
-        frames = read_frames(path, 50, timeout_s=None)
+        frames = read_frames(path, 50)
         bubble = bench_story(2024, index).bubble
         shown = [place for place, number in enumerate(frames.indices) if bubble.visible(frame_times()[number])]
         found, cells = brief_moment(torch.from_numpy(frames.pixels), (12, 12))
