@@ -101,7 +101,7 @@ def test_the_core_is_small():
     lines = sum(len(path.read_text().splitlines()) for path in (ROOT / "sfllava_core").rglob("*.py"))
     assert lines <= 4200, (
         f"sfllava_core has {lines} lines"
-    )  # 3,500 is what we want: the decoding service is not in that
+    )  # the goal is 3,500
 
 
 def test_the_core_loads_without_the_floors_above():
