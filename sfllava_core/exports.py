@@ -1,8 +1,9 @@
-"""Public names of a package, each imported from its module when it is first used: importing loads nothing heavy."""
+"""What a package offers: its public names, imported when they are first used, and the kinds that are defined so far."""
 
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from inspect import isabstract
 
 
 def lazy(package: str, homes: dict[str, tuple[str, ...]]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -22,3 +23,11 @@ def lazy(package: str, homes: dict[str, tuple[str, ...]]) -> tuple[Callable[[str
         return [*vars(sys.modules[package]), *home_of]
 
     return get, names
+
+
+def kinds_of(base: type) -> list[type]:
+    """All classes that derive from `base` and can be made, in the order of their definition."""
+    found = []
+    for kind in base.__subclasses__():
+        found += [*([] if isabstract(kind) else [kind]), *kinds_of(kind)]
+    return found

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import sfllava_core.backbones
+from sfllava_core.exports import kinds_of
 
 EXAMPLE = "llava-hf/llava-v1.6-vicuna-7b-hf"
 
@@ -75,7 +76,7 @@ def backbone_for(config, name: str) -> type[Backbone]:
     """
     for module in iter_modules(sfllava_core.backbones.__path__, "sfllava_core.backbones."):
         import_module(module.name)
-    families = {kind.model_type: kind for kind in Backbone.__subclasses__()}
+    families = {kind.model_type: kind for kind in kinds_of(Backbone)}
     if config.model_type not in families:
         known = " or ".join(map(repr, families))
         raise ModelError(f"{name}: it is a {config.model_type!r} model; this kit needs {known}, for instance {EXAMPLE}")

@@ -12,11 +12,12 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
-from inspect import isabstract
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
+
+from sfllava_core.exports import kinds_of
 
 Grid = Sequence[int]  # (rows, columns)
 
@@ -49,10 +50,7 @@ class Method(ABC):
     @classmethod
     def kinds(cls) -> dict[str, type["Method"]]:
         """All methods that are defined so far, by name; of two that share it the later (a cell that was run again)."""
-        found = {}
-        for kind in cls.__subclasses__():
-            found |= ({} if isabstract(kind) else {kind.__name__: kind}) | kind.kinds()
-        return found
+        return {kind.__name__: kind for kind in kinds_of(cls)}
 
     @abstractmethod
     def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
