@@ -1,9 +1,11 @@
 """Tables 1 to 7 in miniature: the kit's own films, the pocket model, a stub judge on loopback, headlessly."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import nbformat
 import pytest
 
 from sfllava_bench.answers.experiment import ExperimentError
+from sfllava_bench.questions.annotations import question_counts
 from sfllava_bench.reports.paper_tables import paper_tables
 from sfllava_bench.reports.published import load_paper
 from sfllava_bench.runs.catalogue import load_runs
@@ -132,6 +135,15 @@ def test_the_forecast_is_that_of_the_readme():
     assert hours_at_least(experiment, MODEL_SHAPES["7b"]) / videos * 500 == pytest.approx(0.03, abs=0.005)
     row = forecast(experiment)
     assert (row["tokens"], row["questions"], row["videos"]) == ("3,680", f"{questions:,}", f"{videos:,}")
+
+
+def test_questions_about_one_film_cost_more_where_nothing_is_shared():
+    """By the sum of data/paper/README.md: shared, a film is seen once; the plain way once for each of its questions."""
+    shape, experiment = MODEL_SHAPES["7b"], experiments_for("pocketbench", toy_videos=2)[0]
+    questions, films = question_counts(experiment.questions())
+    assert questions >= 4 * films
+    shared, alone = (hours_at_least(replace(experiment, share=share), shape) for share in ("video", "nothing"))
+    assert 0 < 2 * shared < alone <= math.ceil(questions / films) * shared
 
 
 def test_one_check_for_all_plans(tmp_path):
