@@ -1,8 +1,8 @@
 """The benchmarks around the method: from annotation files and videos to a report that can be trusted to the row.
 
-    annotations.py -> videos.py, preflight.py -> runner.py -> scoring.py, judge.py -> stats.py -> report.py
-    (rows of files)   (files that open)          (answers)    (right or wrong)         (how sure)   (results.json, HTML)
+    questions/ -> answers/ -> scores/ -> reports/        and runs/, which goes the whole way
 
-`reproduce.py` goes the whole way for one row of the paper's tables; `runs.py` holds the list of them, as data.
-`layouts.py` looks at a film once for many specs, `pocketbench.py` makes a table of them; notebook 08 shows it all.
+An `Experiment` (answers/experiment.py) is method, questions, model and prompt options; `run` (answers/loop.py) answers
+a list of them video by video, each video decoded and encoded once for all. The paper's rows (runs/experiments.py) and
+PocketBench's layouts (answers/layouts.py) are experiments with a name; notebook 08 shows it all.
 """
