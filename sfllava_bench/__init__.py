@@ -4,9 +4,11 @@
     (rows of      (what the    (right or  (results.json,
      files)        model said)  wrong)     HTML, tables)
 
-`runs.reproduce` goes the whole way for one row of the paper's tables; `runs.catalogue` holds the list of them, as data.
-`answers.layouts` looks at a film once for many specs, `reports.pocketbench` makes a table of them; notebook 08 shows it
-all. Importing the package loads nothing heavy; each name below is imported from its module when first used.
+An `Experiment` (answers/experiment.py) is method, questions, model and prompt options; `run` (answers/loop.py) answers
+a list of them video by video, each video decoded and encoded once for all. The paper's rows (runs/experiments.py) and
+PocketBench's layouts (answers/layouts.py) are experiments with a name; notebook 08 shows it all.
+
+Importing the package loads nothing heavy; each name below is imported from its module when first used.
 """
 
 from sfllava_core.exports import lazy
