@@ -144,6 +144,7 @@ def test_a_film_that_is_gone_is_an_error_for_every_layout(pocket, questions, tmp
         film = one.question.video
         expected = film if one.layout != "another film" else {"pocket_0001": "pocket_0002"}.get(film, "pocket_0001")
         assert bool(one.error) == (expected == "pocket_0002")
+        assert not (one.error and (one.right or one.text)), "what could not be answered is not right"
 
 
 def test_another_film_is_never_ones_own(questions):
