@@ -135,10 +135,13 @@ def rescore(
     """
     folder, questions = Path(out) / experiment.id, experiment.questions()
     outcome = read_outcome(folder / "answers.jsonl")
-    videos = None
+    videos, kept = None, {}
     with contextlib.suppress(VideoError):
         videos = VideoFolder(experiment.videos)
-    return score(experiment, questions, outcome, folder, judge, videos=videos, progress=progress, say=say)
+    with contextlib.suppress(ResultsError):  # what this does not do again stays as it was found
+        earlier = read_results(folder / "results.json")
+        kept = {"asked_for": earlier.plan, "ways": earlier.one_by_one}
+    return score(experiment, questions, outcome, folder, judge, videos=videos, progress=progress, say=say, **kept)
 
 
 def preflight(

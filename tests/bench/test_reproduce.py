@@ -225,6 +225,10 @@ def test_a_finished_run_is_scored_again_without_a_model(checkpoint, pocketbench,
     assert (tmp_path / experiment.id / "answers.jsonl").read_bytes() == answers
     results = read_results(tmp_path / experiment.id / "results.json")
     assert results.judge.counts.answered == len(experiment.questions())
+    loader = Loader()
+    with JudgeServer() as server:  # the same run goes on from there: no model is loaded
+        again = reproduce(experiment, tmp_path, judge=judge_of(server), load=loader, **QUIET)
+    assert again.counts.answered == again.counts.expected and loader.count == 0
     shown = capsys.readouterr().out
     assert "judge: " in shown and shown.splitlines()[-len(results.rows()) - 1].startswith("run ")
 
