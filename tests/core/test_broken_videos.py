@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from conftest import GRAND_PRIX, ROOT
@@ -260,3 +261,26 @@ def test_no_permission(locked):
         )
         (path if locked == "file" else folder).chmod(0o755)
     assert "VideoError" in done.stderr and "permission" in done.stderr, done.stderr
+
+
+def test_tags_that_are_not_utf_8_are_no_reason_to_refuse_a_file(tmp_path):
+    path = tmp_path / "tagged.mp4"
+    with av.open(str(path), "w") as file:
+        file.metadata["title"] = "PLACEHOLDER"
+        stream = file.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        for pixels in moving_noise(10):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    data = path.read_bytes()
+    assert data.count(b"PLACEHOLDER") == 1
+    path.write_bytes(data.replace(b"PLACEHOLDER", b"\xff\xfe\xfa" + b"\x80" * 8))
+    with pytest.raises(UnicodeDecodeError), av.open(str(path)):
+        pass  # so PyAV by itself
+    assert read_frames(path, 3).total == 10
+
+
+@pytest.mark.parametrize("decoder", ["auto", "decord"])
+def test_a_file_with_sound_alone_says_what_is_missing(decoder, tmp_path):
+    with pytest.raises(VideoError, match=r"no video stream \(it has: audio\).*give a file with pictures in it"):
+        read_frames(write_audio(tmp_path / "sound.mp4"), 3, decoder=decoder)
