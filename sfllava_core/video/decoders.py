@@ -1,4 +1,4 @@
-"""The decoders behind `frames.read_frames`: PyAV, decord, and folders of images, all as one small protocol.
+"""The decoders behind `reading.read_frames`: PyAV, decord, and folders of images, all as one small protocol.
 
 A decoder opens a path and gives `total`, `fps` and, for a sorted list of indices, the frames one after another,
 so that only the sampled frames are ever kept. Frame number i is the i-th frame that is shown.
