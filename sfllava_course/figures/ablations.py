@@ -1,7 +1,7 @@
 """Figures of chapter 6, and the numbers behind them: how well each layout answers, how sure that is, who leads whom.
 
 Marks are right (1.0) or wrong (0.0) by question key; `about` says which film and which family a key belongs to.
-Intervals are 95 %, clustered by film (sfllava_bench/scores/stats.py); in per cent where a figure or an `Interval` comes out.
+Intervals are 95 %, clustered by film (sfllava_bench/scores/stats.py); in per cent where a figure shows them.
 """
 
 from collections.abc import Sequence

@@ -269,11 +269,11 @@ def test_a_sweep_asks_again_what_failed_only_where_it_is_told_to(checkpoint, poc
     shutil.copytree(pocketbench, tmp_path / "bench")
     video = next((tmp_path / "bench").glob("nextqa/*/9000000001.mp4"))
     aside = video.rename(tmp_path / "aside.mp4")
-    plan, loader = plan_for("table2_7b", "egoschema", checkpoint, tmp_path / "bench"), Loader()
+    experiment, loader = experiment_for("table2_7b", "egoschema", checkpoint, tmp_path / "bench"), Loader()
 
     def swept(**more):
-        sweep([plan], tmp_path / "runs", load=loader, **more, **QUIET)
-        return read_results(tmp_path / "runs" / plan.id / "results.json")["books"]["text"]
+        sweep([experiment], tmp_path / "runs", load=loader, **more, **QUIET)
+        return str(read_results(tmp_path / "runs" / experiment.id / "results.json").counts)
 
     assert swept(allow_missing=True) == "6 expected = 3 answered + 3 failed"
     aside.rename(video)
