@@ -181,24 +181,31 @@ ONE = threading.Lock()
 
 def service() -> DecodingService:
     """The process's own service; after a fork the child gets one of its own."""
-    global SERVICE
     with ONE:
-        if SERVICE is None or SERVICE.owner != os.getpid():
-            SERVICE = DecodingService()
-            atexit.register(SERVICE.close)
-        return SERVICE
+        return SERVICE if is_own() else begin(None)
 
 
 def set_workers(size: int) -> None:
     """Let at most `size` videos be decoded at once in this process (default: its cores)."""
-    global SERVICE
     if size < 1:
         raise ValueError(f"size={size}: at least 1 worker is needed")
     with ONE:
-        if SERVICE is not None and SERVICE.owner == os.getpid():
+        if is_own():
             SERVICE.close()
-        SERVICE = DecodingService(size)
-        atexit.register(SERVICE.close)
+        begin(size)
+
+
+def is_own() -> bool:
+    """Whether there is a service, and of this process: not of the one that it was forked from."""
+    return SERVICE is not None and SERVICE.owner == os.getpid()
+
+
+def begin(size: int | None) -> DecodingService:
+    """Put a new service in place, which ends its workers with the process."""
+    global SERVICE
+    SERVICE = DecodingService(size)
+    atexit.register(SERVICE.close)
+    return SERVICE
 
 
 def cores() -> int:
