@@ -39,6 +39,8 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillExecutionError
 
+    from sfllava_course.kernels import private_kernel
+
     parameters = parameters_for(notebook, parameters or {})
     papermill_engines.register("sfllava", engine())
     out = out or ROOT / "runs" / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
@@ -83,17 +85,6 @@ def how_to_go_on(out: Path) -> str:
         return "no question is answered yet: the same command starts again"
     answered, expected = map(sum, zip(*counts))
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command with --out {out} goes on"
-
-
-def private_kernel(folder: Path):
-    """Settings for a kernel that listens on files in `folder` and not on the network: quieter, safer, never shared.
-
-    shutdown_wait_time: seconds for a kernel to end before it is killed.
-    """
-    from traitlets.config import Config
-
-    kernel = {"transport": "ipc", "connection_file": str(folder / "kernel.json"), "shutdown_wait_time": 2.0}
-    return Config({"KernelManager": kernel})
 
 
 def engine() -> type:

@@ -59,7 +59,7 @@ def execute(path: Path) -> None:
     """
     from nbclient import NotebookClient
 
-    from sfllava_course.headless import private_kernel
+    from sfllava_course.kernels import private_kernel
 
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()

@@ -1,17 +1,12 @@
 """The command line and the main job, as a user starts them: in processes of their own."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shlex
-import struct
 import subprocess
 import sys
-import termios
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from io import StringIO
 from typing import get_args
@@ -19,6 +14,7 @@ from typing import get_args
 import nbformat
 import pytest
 from conftest import DOG, GRAND_PRIX, ROOT, TINY
+from notebook_files import with_parameters
 from typer.main import get_command
 
 from sfllava_bench.answers.layouts import LAYOUTS
@@ -29,8 +25,6 @@ from sfllava_core.defaults import DEFAULT_VIDEO, POCKETBENCH
 from sfllava_course.__main__ import command as run_here
 from sfllava_course.__main__ import main
 from sfllava_course.commands import MAIN_JOB, app
-from sfllava_course.headless import NotebookError, run_notebook, widget_errors
-from sfllava_course.notebook_parameters import ParameterError, parameters_for
 
 
 def command(*words: object, **env: str) -> subprocess.CompletedProcess:
@@ -178,157 +172,6 @@ def test_speed_prints_both_ways_and_the_bound():
     assert float(rows[1][8].strip(" x")) == pytest.approx(released / shared, rel=0.1)
 
 
-def test_the_main_job_writes_notebook_report_and_results(tmp_path, capsys):
-    """`make run` on two films: every layout, the table on the terminal, one page that needs no network."""
-    assert run_notebook(ROOT / "notebooks" / "08_reproduce.ipynb", tmp_path / "out", {"toy_videos": "2"}) == 0
-    out = capsys.readouterr().out
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [row["layout"] for row in results["table"]] == list(LAYOUTS)
-    assert (results["films"], results["profile"], results["dry_run"]) == (2, "toy", False)
-    assert set(results["counts"].values()) == {"24 expected = 24 answered + 0 failed"}
-    assert out.splitlines()[-1] == f"report: {tmp_path / 'out' / '08_reproduce.html'}"
-    assert all(row["layout"] in out and row["mean (95 %)"] in out for row in results["table"])
-    page = (tmp_path / "out" / "08_reproduce.html").read_text()
-    assert page.count("<img") == 2
-    assert 'src="http' not in page and '<link rel="stylesheet" href="http' not in page, (
-        "the report must need no network"
-    )
-    executed = nbformat.read(tmp_path / "out" / "08_reproduce.ipynb", as_version=4)
-    assert all(not output.name == "stderr" for cell in executed.cells if cell.cell_type == "code"
-               for output in cell.outputs if output.output_type == "stream"), "no warnings"  # fmt: skip
-
-
-LONG_CELL = """
-import time
-from collections import Counter
-from sfllava_bench.answers.progress import Progress
-with Progress(Counter({str(n): 2 for n in range(8)}), 0) as bar:
-    for n in range(8):
-        time.sleep(0.3)
-        bar.add([{"key": f"{n}/{k}", "video": str(n)} for k in range(2)])
-"""
-
-
-def test_a_long_cell_says_how_far_it_is(tmp_path):
-    """On a terminal of 80 columns, behind the count of cells; and nothing of it in the notebook."""
-    notebook = with_parameters(tmp_path / "long.ipynb", "dry_run = allow_missing = False")
-    content = nbformat.read(notebook, as_version=4)
-    content.cells.append(nbformat.v4.new_code_cell(LONG_CELL))
-    nbformat.write(content, notebook)
-    said = on_a_terminal("-m", "sfllava_course", "run", "--notebook", notebook, "--out", tmp_path / "out")
-    wanted = r"long: 3/4 cells .* \d\d:\d\d, [1-7] of 8 videos, [\d.]+ questions/s, 00:0\d left$"
-    assert re.search(wanted, said.replace("\r", "\n"), re.MULTILINE), said
-    assert nbformat.read(tmp_path / "out" / "long.ipynb", as_version=4).cells[-1].outputs == []
-
-
-def on_a_terminal(*words: object) -> str:
-    """What a command writes to a terminal of 80 columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = subprocess.Popen([sys.executable, *map(str, words)], stdout=theirs, stderr=theirs, cwd=ROOT)
-    os.close(theirs)
-    too_long = threading.Timer(200, process.kill)
-    too_long.start()
-    said = b""
-    with suppress(OSError):  # the end of a terminal's output
-        while part := os.read(ours, 1 << 16):
-            said += part
-    os.close(ours)
-    too_long.cancel()
-    assert process.wait(timeout=60) == 0, said
-    return said.decode()
-
-
-def test_make_run_takes_all_films():
-    """What `make run` would start."""
-    done = subprocess.run(["make", "-n", "run"], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert "bin/sfllava run -p toy_videos 0" in done.stdout and MAIN_JOB.name == "08_reproduce.ipynb"
-
-
-def write_notebook(path, *sources: str):
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
-    return path
-
-
-def test_a_cell_that_raises_fails_the_run(tmp_path):
-    notebook = write_notebook(tmp_path / "bad.ipynb", "x = 1", "raise KeyError('lost')")
-    with pytest.raises(NotebookError, match=r"bad.ipynb: cell \d raised KeyError: 'lost'"):
-        run_notebook(notebook, tmp_path / "out")
-    assert (tmp_path / "out" / "bad.ipynb").exists()
-
-
-def test_a_widget_that_raises_fails_the_run(tmp_path):
-    """papermill alone would call this a success."""
-    source = "from ipywidgets import interact\ndef show(n): raise ValueError('inside a widget')\ninteract(show, n=3);"
-    with pytest.raises(NotebookError, match="ValueError: inside a widget"):
-        run_notebook(write_notebook(tmp_path / "widget.ipynb", source), tmp_path / "out")
-
-
-def test_widgets_that_work_are_no_errors(tmp_path):
-    source = "from ipywidgets import interact\ndef show(n): print(n)\ninteract(show, n=3);"
-    assert run_notebook(write_notebook(tmp_path / "widget.ipynb", source), tmp_path / "out") == 0
-    executed = nbformat.read(tmp_path / "out" / "widget.ipynb", as_version=4)
-    assert executed.metadata["widgets"] and widget_errors(executed) == []
-
-
-def with_parameters(path, source: str):
-    """A notebook whose cell of parameters this is."""
-    write_notebook(path, source, "import json; print(json.dumps([dry_run, allow_missing]))")
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells[0].metadata["tags"] = ["parameters"]
-    nbformat.write(notebook, path)
-    return path
-
-
-PARAMETERS = (
-    "a = 0  # a number = a count\nb = ''\nc = []\nd = False\ne = 0\nf = 0.5\ng = None\nh: bool = True\n"
-    "i = 2 * 3\ndry_run = False\nallow_missing = True"
-)
-
-
-def test_parameters_from_the_command_line_keep_their_types(tmp_path):
-    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
-    texts = {"a": "3", "b": "text", "c": '["x"]', "d": "true", "e": 5}
-    assert parameters_for(notebook, texts) == {"a": 3, "b": "text", "c": ["x"], "d": True, "e": 5}
-    assert parameters_for(notebook, {"b": "3", "f": "2", "g": "None", "i": "false"}) == {
-        "b": "3", "f": 2, "g": None, "i": False,
-    }  # fmt: skip
-    assert parameters_for(notebook, {"b": ""}) == {"b": ""}, "no text is no folder"
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("False", False), ("false", False), ("no", False), ("No", False), ("off", False), ("0", False),
-     ("True", True), ("true", True), ("yes", True), ("ON", True), ("1", True)],
-)  # fmt: skip
-def test_false_is_false_however_it_is_typed(text, value, tmp_path):
-    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
-    found = parameters_for(notebook, {"d": text, "h": text})
-    assert found["d"] is value and found["h"] is value
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("d", "maybe", "d='maybe': give True or False"), ("d", "None", "d='None': give True or False"),
-        ("d", "", "d='': give True or False"), ("d", "2", "d='2': give True or False"),
-        ("a", "True", "a='True': give a whole number"), ("a", "three", "a='three': give a whole number"),
-        ("a", "-3", "a='-3': give a whole number of at least 0"), ("a", "2.5", "a='2.5': give a whole number"),
-        ("a", "9" * 5000, "give a whole number"), ("b", "None", "b='None': give a text; '' stands for none"),
-        ("b", "False", "b='False': give a text"), ("c", "x", "c='x': give a list as JSON"),
-        ("c", "[" * 100_000, "give a list as JSON"), ("f", "yes", "f='yes': give a number"),
-        ("dryrun", "True", "n.ipynb has no parameter 'dryrun'; it has a, b, c, d, e, f, g, h, i, dry_run"),
-    ],
-)  # fmt: skip
-def test_parameters_of_another_type_or_name_are_refused(name, text, message, tmp_path):
-    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
-    with pytest.raises(ParameterError) as caught:
-        parameters_for(notebook, {name: text})
-    assert message in str(caught.value)
-
-
 def test_what_is_typed_is_what_the_notebook_gets(tmp_path):
     notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
     words = ["-p", "dry_run", "False", "-p", "allow_missing", "no", "--out", tmp_path / "out", "--notebook", notebook]
@@ -336,6 +179,12 @@ def test_what_is_typed_is_what_the_notebook_gets(tmp_path):
     assert done.returncode == 0, done.stderr
     said = nbformat.read(tmp_path / "out" / "n.ipynb", as_version=4).cells[-1].outputs[0].text
     assert json.loads(said) == [False, False]
+
+
+def test_make_run_takes_all_films():
+    """What `make run` would start."""
+    done = subprocess.run(["make", "-n", "run"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert "bin/sfllava run -p toy_videos 0" in done.stdout and MAIN_JOB.name == "08_reproduce.ipynb"
 
 
 def test_the_table_has_equal_columns(capsys):
