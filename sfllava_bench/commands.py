@@ -235,7 +235,7 @@ def readings_of(experiment, checked) -> str:
     from sfllava_core.video.folder import VideoFolder
 
     videos, names = VideoFolder(experiment.videos), [name for name in checked.questions if name not in checked.videos]
-    found = compare_readings([videos.find(name) for name in names], experiment.pathways.num_frames)
+    found = compare_readings([videos.find(name) for name in names], experiment.pathways.sample)
     other = [reading for reading in found if reading.differs]
     summary = f"the released code's reading differs on {len(other)} of {len(found)} videos"
     return "\n  ".join([summary, *map(str, other)])

@@ -6,6 +6,7 @@ the `WatchedVideo` that it returns (answering/watched.py) goes the last two, as 
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from sfllava_core.checkpoints import (
 )
 from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, checked_pixels, preprocess
 from sfllava_core.image_statistics import checked_statistics, image_statistics
-from sfllava_core.methods.base import Method
+from sfllava_core.methods.base import Grid, Method, Seen
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import checked_style
 from sfllava_core.stopwatch import Stopwatch
@@ -167,20 +168,33 @@ class VideoLLM:
         Raises:
             ModelError: NaN or infinite features.
         """
+        return self.look(frames, None, resize=resize, chunk_frames=chunk_frames, progress=progress).features
+
+    def look(
+        self,
+        frames: Video,
+        method: Method | None,
+        *,
+        resize: str = "pillow",
+        chunk_frames: int = 16,
+        progress: Progress | None = None,
+    ) -> Seen:
+        """What the model sees of pictures for a method: features, and whatever else it wants. As in `encode`."""
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
         pixels = checked_pixels(frames)
-        device, features = self.backbone.vision_device, []
+        device, seen = self.backbone.vision_device, []
         for start in range(0, len(pixels), chunk_frames):
             chunk = pixels[start : start + chunk_frames]
             pixel_values = preprocess(
                 chunk, self.image_size, resize=resize, device=device, mean=self.image_mean, std=self.image_std
             )
-            features.append(self.backbone.encode(pixel_values))
-            check_finite(features[-1], self.name, "frame features")
+            seen.append(self.backbone.look(pixel_values, method))
+            check_finite(seen[-1].features, self.name, "frame features")
             if progress is not None:
                 progress("encode", start + len(chunk), len(pixels))
-        return torch.cat(features)
+        more = {name: torch.cat([one.more[name] for one in seen]) for name in seen[0].more}
+        return Seen(torch.cat([one.features for one in seen]), self.backbone.newline, more=more)
 
     def watch(
         self,
@@ -216,7 +230,7 @@ class VideoLLM:
             progress("decode", 0, method.num_frames)
         size = method.decoded_size(self.image_size, resize)
         with stopwatch("decode"):
-            frames = read_frames(video, method.num_frames, decoder=decoder, size=size, timeout_s=timeout_s)
+            frames = read_frames(video, method.sample, decoder=decoder, size=size, timeout_s=timeout_s)
         if progress is not None:
             progress("decode", len(frames), len(frames))
         return self._watch_frames(frames, method, resize, chunk_frames, progress, stopwatch)
@@ -238,7 +252,8 @@ class VideoLLM:
         self, features: Float[Tensor, "views rows columns dim"], method: Method | str | None = None
     ) -> WatchedVideo:
         """Watch frame features that `encode` gave, (T, H, W, D). Errors are those of `watch`."""
-        return self._watch_features(features, self.checked_method(method), None, Stopwatch(self.device))
+        method = self.checked_method(method)
+        return self._watch_seen(Seen(features, self.backbone.newline), method, None, Stopwatch(self.device))
 
     def checked_method(self, method: Method | str | None) -> Method:
         """A method, its name, or this model's own; one that does not fit the grid is refused before any work."""
@@ -255,17 +270,17 @@ class VideoLLM:
         progress: Progress | None,
         stopwatch: Stopwatch,
     ) -> WatchedVideo:
-        views = method.arrange(checked_pixels(frames), self.image_size)
+        pixels = checked_pixels(frames)
+        views = method.arrange(pixels, self.image_size)
         with stopwatch("encode"):
-            features = self.encode(views, resize=resize, chunk_frames=chunk_frames, progress=progress)
-        return self._watch_features(features, method, frames if isinstance(frames, Frames) else None, stopwatch)
+            seen = self.look(views, method, resize=resize, chunk_frames=chunk_frames, progress=progress)
+        seen = replace(seen, frame_size=pixels.shape[1:3])
+        return self._watch_seen(seen, method, frames if isinstance(frames, Frames) else None, stopwatch)
 
-    def _watch_features(
-        self, features: Tensor, method: Method, frames: Frames | None, stopwatch: Stopwatch
-    ) -> WatchedVideo:
-        features = self.checked_features(features)
+    def _watch_seen(self, seen: Seen, method: Method, frames: Frames | None, stopwatch: Stopwatch) -> WatchedVideo:
+        seen = replace(seen, features=self.checked_features(seen.features, method.feature_grid(self.grid)))
         with stopwatch("pool"), torch.inference_mode():
-            tokens = method.visual_tokens(features, self.backbone.newline)
+            tokens = method.tokens_of(seen)
         if len(tokens) >= self.max_positions:
             raise ContextError(
                 f"{len(tokens)} visual tokens of {method} leave no room in the {self.max_positions} positions "
@@ -274,13 +289,14 @@ class VideoLLM:
         return WatchedVideo(self, tokens, method, frames, stopwatch)
 
     def checked_features(
-        self, features: Float[Tensor, "frames rows columns dim"]
+        self, features: Float[Tensor, "frames rows columns dim"], grid: Grid | None = None
     ) -> Float[Tensor, "frames rows columns dim"]:
-        """Features with this model's grid and width, on its device and in its dtype."""
+        """Features with this grid (the model's own) and the model's width, on its device and in its dtype."""
+        rows, columns = grid or self.grid
         if not isinstance(features, Tensor) or not features.is_floating_point():
             raise ValueError(f"features of type {type(features).__name__}: give a floating torch tensor of `encode`")
-        if tuple(features.shape[1:]) != (*self.grid, self.dim) or len(features) == 0:
-            expected = f"(frames, {self.grid[0]}, {self.grid[1]}, {self.dim})"
+        if tuple(features.shape[1:]) != (rows, columns, self.dim) or len(features) == 0:
+            expected = f"(frames, {rows}, {columns}, {self.dim})"
             raise ValueError(
                 f"features of shape {tuple(features.shape)}: {self.name} makes {expected}, at least 1 frame"
             )

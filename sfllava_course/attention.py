@@ -135,8 +135,8 @@ def look(
 
 def segments_of(video: WatchedVideo, before: int, length: int) -> tuple[Segment, ...]:
     """Text, each pathway's tokens, text: the pieces of a sequence of `length` tokens, in order."""
-    frames = len(video.frames) if video.frames is not None else video.spec.num_frames
-    counts = {"before": before, **video.spec.token_counts(frames, video.llm.grid)}
+    frames = len(video.frames) if video.frames is not None else video.method.num_frames
+    counts = {"before": before, **video.method.token_counts(frames, video.llm.grid)}
     counts["after"] = length - sum(counts.values())
     segments, start = [], 0
     for name, count in counts.items():
@@ -147,8 +147,8 @@ def segments_of(video: WatchedVideo, before: int, length: int) -> tuple[Segment,
 
 def owners_of(video: WatchedVideo) -> Int64[Tensor, " tokens"]:
     """The sampled frame of each visual token."""
-    frames = len(video.frames) if video.frames is not None else video.spec.num_frames
-    return video.spec.token_frames(frames, video.llm.grid)
+    frames = len(video.frames) if video.frames is not None else video.method.num_frames
+    return video.method.token_frames(frames, video.llm.grid)
 
 
 def recorded(

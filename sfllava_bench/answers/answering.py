@@ -13,7 +13,7 @@ from sfllava_bench.answers.prefetch import Decoded
 from sfllava_bench.answers.video_model import VideoModel
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_core.answering.sharing import ContextError
-from sfllava_core.prompts import PromptError, multiple_choice_pieces, open_ended_pieces
+from sfllava_core.prompts import PromptError
 from sfllava_core.stopwatch import Stopwatch
 from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import VideoError
@@ -89,9 +89,9 @@ def answer_video(
 def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):
     """(frames that the experiment samples, the watched video): the one place where the model looks."""
     method = experiment.pathways
-    frames = frames if shared is None else frames.sampled(method.num_frames)
+    frames = frames if shared is None else frames.sampled(method.sample)
     # A picture made of several frames has features of its own: nothing of it can be shared.
-    if shared is None or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
+    if shared is None or method.own_features or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
         return frames, llm.watch_frames(frames, method, resize=experiment.resize)
     video = llm.watch_features(shared.of(frames), method)
     video.stopwatch.seconds["encode"] += shared.stopwatch.seconds["encode"] / shared.experiments
@@ -160,9 +160,10 @@ def write(llm: VideoModel, experiment: Experiment, video, questions: list[Questi
 
 def prompts_of(question: Question, style: str, experiment: Experiment) -> list[tuple[str, str]]:
     """The prompts of a question, in two pieces each: what the video's questions share, and the rest."""
+    method = experiment.pathways
     if question.task == MULTIPLE_CHOICE:
-        return [multiple_choice_pieces(question.questions[0], list(question.options), style, experiment.parts)]
-    return [open_ended_pieces(text, style, experiment.parts) for text in question.questions]
+        return [method.multiple_choice(question.questions[0], list(question.options), style, experiment.parts)]
+    return [method.open_ended(text, style, experiment.parts) for text in question.questions]
 
 
 def failure(question: Question, stage: str, error: Exception) -> Record:

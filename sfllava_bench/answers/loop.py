@@ -161,7 +161,7 @@ def read_video(llm: VideoModel, group: list[Experiment], here: Surroundings, nam
     specs, first = {one.pathways for one in group}, group[0]
     sizes = {spec.decoded_size(llm.image_size, first.resize) for spec in specs}
     size = sizes.pop() if len(sizes) == 1 else None
-    return here.read(name, sorted({spec.num_frames for spec in specs}), decoder=first.decoder, size=size)
+    return here.read(name, [spec.sample for spec in sorted(specs, key=str)], decoder=first.decoder, size=size)
 
 
 def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) -> list[Question]:

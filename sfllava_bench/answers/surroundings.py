@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sfllava_core.video.folder import VideoFolder
-from sfllava_core.video.frames import Frames
+from sfllava_core.video.frames import FrameRule, Frames
 from sfllava_core.video.integrity import HostError, VideoError
 
 TEMPORARY_BYTES = 16 << 20  # 50 frames of a model's size
@@ -40,7 +40,7 @@ class Surroundings:
             if readable(path):
                 self.found[name] = path
 
-    def read(self, name: str, num_frames: int | list[int], **options: object) -> Frames:
+    def read(self, name: str, num_frames: FrameRule | list[FrameRule], **options: object) -> Frames:
         """`VideoFolder.read`.
 
         Raises:

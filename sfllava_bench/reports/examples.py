@@ -58,9 +58,9 @@ class Gallery:
         if self.videos is None or seen is None:
             return [], "no videos' folder was given"
         settings = self.outcome.settings
-        number = parse_spec(settings["pathways"]).num_frames
+        rule = parse_spec(settings["pathways"]).sample
         try:
-            frames = self.videos.read(name, number, decoder=settings["decoder"], size=(84, 112))
+            frames = self.videos.read(name, rule, decoder=settings["decoder"], size=(84, 112))
         except VideoError as error:
             return [], error.cause
         if list(frames.indices) != seen["frames"]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from sfllava_core.video.frames import FrameRule
 from sfllava_core.video.integrity import VideoError
 from sfllava_core.video.reading import read_frames
 from sfllava_core.video.service import side_by_side
@@ -49,7 +50,7 @@ class Reading:
         return f"{self.path.name}: {self.wrong} of {self.frames} frames are others{counts}"
 
 
-def compare_reading(path: Path, num_frames: int = 50, *, timeout_s: float | None = 120.0) -> Reading:
+def compare_reading(path: Path, num_frames: FrameRule = 50, *, timeout_s: float | None = 120.0) -> Reading:
     """Read a video both ways, in its own size.
 
     Raises:
@@ -68,7 +69,7 @@ def compare_reading(path: Path, num_frames: int = 50, *, timeout_s: float | None
 
 def compare_readings(
     paths: Iterable[Path],
-    num_frames: int = 50,
+    num_frames: FrameRule = 50,
     *,
     timeout_s: float | None = 120.0,
     progress: Callable[[int, int], None] | None = None,

@@ -15,18 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sfllava_core.answering.choices import parse_choice
 from sfllava_core.answering.decoding import greedy
 from sfllava_core.answering.sharing import EncodedPrompt, PrefixSharing, encode_prompt
 from sfllava_core.methods.base import Method
-from sfllava_core.prompts import (
-    ALL_PARTS,
-    PromptError,
-    PromptParts,
-    multiple_choice_pieces,
-    open_ended_pieces,
-    option_letters,
-)
+from sfllava_core.prompts import ALL_PARTS, PromptError, PromptParts, option_letters
 from sfllava_core.stopwatch import Stopwatch
 from sfllava_core.video.frames import Frames
 
@@ -61,7 +53,7 @@ class Choice:
 class WatchedVideo:
     """What `VideoLLM.watch` returns. Several threads may ask: they wait for each other (`VideoLLM.lock`).
 
-    Attributes: tokens, the visual tokens (tokens, dim); spec; frames (None if features were given); stopwatch, whose
+    Attributes: tokens, the visual tokens (tokens, dim); method; frames (None if features were given); stopwatch, whose
     `seconds` add up by stage (decode, encode, pool, prefill, answer).
     """
 
@@ -69,15 +61,15 @@ class WatchedVideo:
         self,
         llm: "sfllava_core.model.VideoLLM",
         tokens: Float[Tensor, "tokens dim"],
-        spec: Method,
+        method: Method,
         frames: Frames | None,
         stopwatch: Stopwatch,
     ):
-        self.llm, self.tokens, self.spec, self.frames, self.stopwatch = llm, tokens, spec, frames, stopwatch
+        self.llm, self.tokens, self.method, self.frames, self.stopwatch = llm, tokens, method, frames, stopwatch
         self.sharing = PrefixSharing(llm, tokens, stopwatch)
 
     def __repr__(self) -> str:
-        return f"WatchedVideo({len(self.tokens)} visual tokens, {self.spec})"
+        return f"WatchedVideo({len(self.tokens)} visual tokens, {self.method})"
 
     @property
     def prefix_bytes(self) -> int:
@@ -108,7 +100,7 @@ class WatchedVideo:
             ModelError: the model computes NaN or infinity.
         """
         questions = [question] if isinstance(question, str) else list(question)
-        prompts = [open_ended_pieces(text, self.llm.prompt_style, parts) for text in questions]
+        prompts = [self.method.open_ended(text, self.llm.prompt_style, parts) for text in questions]
         generations = self.generate(
             prompts, max_new_tokens=max_new_tokens, share_prefix=share_prefix, on_text=on_text, progress=progress
         )
@@ -130,8 +122,8 @@ class WatchedVideo:
 
         Args:
             by: "likelihood" takes the option whose letter is likeliest as the next token: there is always an answer.
-                "generation" is the released way: greedy text of up to `max_new_tokens`, read by `parse_choice`,
-                which knows the letters A to E.
+                "generation" is the released way: greedy text of up to `max_new_tokens`, read by `Method.read_choice`,
+                by default `parse_choice`, which knows the letters A to E.
             parts, share_prefix, progress: as in `ask`.
 
         Raises:
@@ -144,10 +136,11 @@ class WatchedVideo:
         questions, all_options = ([question], [options]) if single else (list(question), list(options))
         if len(questions) != len(all_options):
             raise ValueError(f"{len(questions)} questions, {len(all_options)} lists of options: give one list for each")
-        prompts = [multiple_choice_pieces(q, o, self.llm.prompt_style, parts) for q, o in zip(questions, all_options)]
+        style = self.llm.prompt_style
+        prompts = [self.method.multiple_choice(q, o, style, parts) for q, o in zip(questions, all_options)]
         generated = by == "generation"
         _, ids, logits = self._answer(prompts, max_new_tokens if generated else 0, share_prefix, progress=progress)
-        choices = [self._likeliest(row, texts, parts) for row, texts in zip(logits, all_options)]
+        choices = [self._likeliest(*one) for one in zip(logits, all_options, prompts)]
         if generated:
             choices = [self._read(self._text(row), texts, best) for row, texts, best in zip(ids, all_options, choices)]
         return choices[0] if single else choices
@@ -209,17 +202,18 @@ class WatchedVideo:
         order = range(len(prompts))
         return encoded, [ids[row] for row in order], torch.stack([logits[row] for row in order])
 
-    def _likeliest(self, logits: Float[Tensor, " vocabulary"], options: Sequence[str], parts: PromptParts) -> Choice:
+    def _likeliest(
+        self, logits: Float[Tensor, " vocabulary"], options: Sequence[str], prompt: tuple[str, str]
+    ) -> Choice:
         letters = option_letters(options)
-        ids = [letter_id(self.llm.tokenizer, letter, parts.structured_answer) for letter in letters]
+        ids = [letter_id(self.llm.tokenizer, letter, prompt[1].endswith("(")) for letter in letters]
         scores = logits[ids].softmax(dim=0)
         best = int(scores.argmax())
         return Choice(letters[best], options[best], scores.tolist())
 
     def _read(self, text: str, options: Sequence[str], likeliest: Choice) -> Choice:
-        letter = (parse_choice(text) or "?").upper()
-        place = option_letters(options).find(letter)
-        found = (letter, options[place]) if place >= 0 else (None, None)
+        place = self.method.read_choice(text, options)
+        found = (None, None) if place is None else (option_letters(options)[place], options[place])
         return replace(likeliest, letter=found[0], option=found[1], text=text)
 
     def _text(self, ids: list[int]) -> str:

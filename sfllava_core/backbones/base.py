@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import sfllava_core.backbones
 from sfllava_core.exports import kinds_of
+from sfllava_core.methods.base import Method, Seen
 
 EXAMPLE = "llava-hf/llava-v1.6-vicuna-7b-hf"
 
@@ -64,8 +65,16 @@ class Backbone(ABC):
         return None
 
     @abstractmethod
+    def look(self, pixel_values: Float[Tensor, "views 3 height width"], method: Method | None = None) -> Seen:
+        """Normalised pictures to features: vision tower, `method.pool_patches`, projector; and what `method.wants`.
+
+        Raises:
+            ModelError: the method wants what this family does not have.
+        """
+
     def encode(self, pixel_values: Float[Tensor, "views 3 height width"]) -> Float[Tensor, "views rows columns dim"]:
         """Normalised pictures to features: vision tower and projector, all patches of a picture in their grid."""
+        return self.look(pixel_values).features
 
 
 def backbone_for(config, name: str) -> type[Backbone]:

@@ -8,6 +8,7 @@ from transformers import LlavaNextForConditionalGeneration
 
 from sfllava_core.backbones.base import Backbone, ModelError
 from sfllava_core.features import patch_features
+from sfllava_core.methods.base import Method, Seen
 
 
 class LlavaNext(Backbone):
@@ -53,12 +54,15 @@ class LlavaNext(Backbone):
     def newline(self) -> Float[Tensor, "dim"]:
         return self.model.model.image_newline
 
-    def encode(self, pixel_values: Float[Tensor, "views 3 height width"]) -> Float[Tensor, "views rows columns dim"]:
+    def look(self, pixel_values: Float[Tensor, "views 3 height width"], method: Method | None = None) -> Seen:
         """Layer -2 without CLS, aggregation after the projector: section 3.1 and the released code."""
         tower, config = self.model.model.vision_tower, self.model.config
+        rows = pixel_values.shape[-2] // config.vision_config.patch_size
         with torch.inference_mode():
             pixel_values = pixel_values.to(tower.device, tower.dtype)
             patches = patch_features(tower, pixel_values, config.vision_feature_layer)
-            projected = self.model.model.multi_modal_projector(patches)
-        rows, columns = (side // config.vision_config.patch_size for side in pixel_values.shape[-2:])
-        return rearrange(projected, "t (h w) d -> t h w d", h=rows, w=columns)
+            patches = rearrange(patches, "t (h w) d -> t h w d", h=rows)
+            if method is not None:
+                patches = method.pool_patches(patches)
+            features = self.model.model.multi_modal_projector(patches)
+        return Seen(features, self.newline)

@@ -5,19 +5,32 @@ frames -> features -> **method** -> prompt -> answer
 A method is a frozen dataclass that derives from `Method`: printable, hashable, JSON-able, so that a record says exactly
 what was run, the budget can price it, and a sweep is a list of methods. Defining the class is all there is to adding
 one: `parse_spec` then reads its texts, `VideoLLM.watch` shows it videos, and benchmarks run it.
+
+A video goes through a method in this order; all but the tokens have the paper's way as default:
+
+    sample      which frames of the file are read
+    arrange     pictures for the vision tower, made of the frames' pixels
+    pool_patches    what is done to the tower's patches before the projector
+    visual_tokens   features -> visual tokens (`tokens_of`, for methods that look at more than the features)
+    open_ended, multiple_choice     how it asks
+    read_choice     how the option is read out of what the model wrote
 """
 
 import json
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from sfllava_core.answering.choices import parse_choice
 from sfllava_core.exports import kinds_of
+from sfllava_core.prompts import ALL_PARTS, PromptParts, multiple_choice_pieces, open_ended_pieces, option_letters
+from sfllava_core.video.frames import sample_frame_indices
 
 Grid = Sequence[int]  # (rows, columns)
 
@@ -39,13 +52,35 @@ def positive_int(name: str, value: object, most: int | None = None) -> int:
     return operator.index(value)
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a model saw of a video's views.
+
+    features: after the projector.
+    newline: the model's vector for a row's end, where it has one.
+    frame_size: (height, width) of the frames that `arrange` got; None where features were given.
+    more: by name what the method `wants` beside them, first axis the views.
+    """
+
+    features: Float[Tensor, "views rows columns dim"]
+    newline: Float[Tensor, "dim"] | None = None
+    frame_size: tuple[int, int] | None = None
+    more: dict[str, Tensor] = field(default_factory=dict)
+
+
 class Method(ABC):
     """Which frames a model sees of a video, and the visual tokens that are made of them.
 
     num_frames: how many frames are sampled.
+    max_new_tokens: the length that answers were cut at where it was published.
+    wants: what `tokens_of` needs beside features, by the names of `Backbone.look`.
+    own_features: its features are not those of each frame on its own after the projector, and serve no other method.
     """
 
     num_frames: int
+    max_new_tokens: ClassVar[int] = 128
+    wants: ClassVar[tuple[str, ...]] = ()
+    own_features: ClassVar[bool] = False
 
     @classmethod
     def kinds(cls) -> dict[str, type["Method"]]:
@@ -81,6 +116,52 @@ class Method(ABC):
         Raises:
             SpecError: a text of this kind whose numbers cannot be.
         """
+
+    def sample(self, total: int) -> list[int]:
+        """Numbers of the frames that are read of a video of `total`, never decreasing; here the paper's rule.
+
+        Raises:
+            ValueError: the video is too short for the method.
+        """
+        return sample_frame_indices(total, self.num_frames)
+
+    def pool_patches(
+        self, patches: Float[Tensor, "views rows columns width"]
+    ) -> Float[Tensor, "views rows2 columns2 width"]:
+        """The tower's patches before they go through the projector; here as they are."""
+        return patches
+
+    def feature_grid(self, grid: Grid) -> Grid:
+        """(rows, columns) of features that `pool_patches` leaves of the tower's `grid`."""
+        return grid
+
+    def tokens_of(self, seen: Seen) -> Float[Tensor, "tokens dim"]:
+        """Visual tokens of what was seen; a method that needs the features alone defines `visual_tokens`."""
+        return self.visual_tokens(seen.features, seen.newline)
+
+    def open_ended(self, question: str, style: str, parts: PromptParts = ALL_PARTS) -> tuple[str, str]:
+        """The prompt of an open question in two pieces: what a video's questions share, and this one's own.
+
+        Args:
+            style: "vicuna" (7B), "chatml" (34B) or "mistral".
+            parts: the parts to keep of the paper's prompt (table 7).
+
+        Raises:
+            PromptError: no prompt can be made of it.
+        """
+        return open_ended_pieces(question, style, parts)
+
+    def multiple_choice(
+        self, question: str, options: Sequence[str], style: str, parts: PromptParts = ALL_PARTS
+    ) -> tuple[str, str]:
+        """The prompt of a question with options, as in `open_ended`."""
+        return multiple_choice_pieces(question, options, style, parts)
+
+    def read_choice(self, text: str, options: Sequence[str]) -> int | None:
+        """Which option (from 0) the model's words choose; None where they name none. Here the released rule."""
+        letter = (parse_choice(text) or "?").upper()
+        place = option_letters(options).find(letter)
+        return place if place >= 0 else None
 
     @classmethod
     def from_fields(cls, fields: dict[str, object]) -> "Method":

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import SupportsIndex
 
 from sfllava_core.video.decoders import IMAGE_SUFFIXES
-from sfllava_core.video.frames import Frames
+from sfllava_core.video.frames import FrameRule, Frames
 from sfllava_core.video.integrity import VideoError
 from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
 
@@ -90,7 +90,7 @@ class VideoFolder:
     def read(
         self,
         name: str,
-        num_frames: SupportsIndex | Sequence[SupportsIndex] = 50,
+        num_frames: FrameRule | Sequence[FrameRule] = 50,
         *,
         decoder: str = "auto",
         size: Sequence[SupportsIndex] | None = None,

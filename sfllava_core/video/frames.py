@@ -5,7 +5,7 @@ The decoders themselves are in `decoders.py`; the processes that guard us from b
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import SupportsIndex
@@ -15,6 +15,8 @@ from jaxtyping import Float, UInt8
 
 from sfllava_core.video.decoders import FrameReader, Recounted
 from sfllava_core.video.integrity import VideoError, short_message
+
+FrameRule = SupportsIndex | Callable[[int], Sequence[SupportsIndex]]  # N of the paper, or a rule: total -> indices
 
 
 def sample_frame_indices(total: SupportsIndex, num_frames: SupportsIndex) -> list[int]:
@@ -45,6 +47,33 @@ def sample_frame_indices(total: SupportsIndex, num_frames: SupportsIndex) -> lis
     return ((edges[:-1] + edges[1:]) // 2).tolist()
 
 
+def chosen_indices(rule: FrameRule, total: int) -> list[int]:
+    """Frames that a number (the paper's rule) or another rule picks of a video of `total`; they never decrease.
+
+    Raises:
+        ValueError: the rule refuses so short a video, or gives no such frames.
+    """
+    if not callable(rule):
+        return sample_frame_indices(total, rule)
+    indices = [operator.index(index) for index in rule(total)]
+    if not indices or indices != sorted(indices) or indices[0] < 0 or indices[-1] >= total:
+        raise ValueError(f"frames {indices} of a video of {total}: give numbers from 0 to {total - 1}, in order")
+    return indices
+
+
+def choose(rules: Sequence[FrameRule], path: Path, total: int) -> list[int]:
+    """Frames that any of the rules picks, each once; those of a single rule as it gives them, repeats and all.
+
+    Raises:
+        VideoError: a rule refuses this video.
+    """
+    try:
+        chosen = [chosen_indices(rule, total) for rule in rules]
+    except ValueError as error:
+        raise VideoError(path, str(error), "take a longer video, or another method") from error
+    return chosen[0] if len(chosen) == 1 else sorted({index for one in chosen for index in one})
+
+
 @dataclass(frozen=True, eq=False)
 class Frames:
     """The sampled frames of one video.
@@ -64,30 +93,27 @@ class Frames:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def sampled(self, num_frames: SupportsIndex) -> "Frames":
-        """Of frames that were read for several numbers at once, those that `read_frames(path, num_frames)` gives.
+    def sampled(self, rule: FrameRule) -> "Frames":
+        """Of frames that were read for several rules at once, those that `read_frames(path, rule)` gives.
 
         Raises:
             ValueError: some of them were not read.
         """
-        place, wanted = {index: n for n, index in enumerate(self.indices)}, sample_frame_indices(self.total, num_frames)
+        place, wanted = {index: n for n, index in enumerate(self.indices)}, chosen_indices(rule, self.total)
         if not place.keys() >= set(wanted):
-            raise ValueError(f"num_frames={num_frames}: these {len(self)} frames were not read for that number too")
+            raise ValueError(f"num_frames={rule}: these {len(self)} frames were not read for that number too")
         places = [place[index] for index in wanted]
         return replace(self, pixels=self.pixels[places], indices=wanted, timestamps=self.timestamps[places])
 
 
-def decode(reader: FrameReader, path: Path, num_frames: list[int], size: tuple[int, int] | None) -> Frames:
-    """Sample and read frames through an open reader; every failure of the reader becomes a `VideoError`."""
+def decode(reader: FrameReader, path: Path, rule: Callable[[int], list[int]], size: tuple[int, int] | None) -> Frames:
+    """Read the frames that `rule` picks of the reader's total; every failure of the reader becomes a `VideoError`."""
+    indices = rule(reader.total)
     try:
-        try:
-            indices, pixels, timestamps = sample(reader, num_frames, size)
-        except Recounted:  # now `reader.total` is right
-            indices, pixels, timestamps = sample(reader, num_frames, size)
-    except VideoError:
-        raise
-    except Exception as error:  # decoders raise RuntimeError, IndexError, TypeError, their own kinds ...
-        raise VideoError(path, f"{type(error).__name__}: {short_message(error)}") from error
+        pixels, timestamps = read_all(reader, path, indices, size)
+    except Recounted:  # now `reader.total` is right
+        indices = rule(reader.total)
+        pixels, timestamps = read_all(reader, path, indices, size)
     if len(pixels) != len(indices):
         raise VideoError(path, f"only {len(pixels)} of {len(indices)} sampled frames could be decoded")
     return Frames(
@@ -100,17 +126,20 @@ def decode(reader: FrameReader, path: Path, num_frames: list[int], size: tuple[i
     )
 
 
-def sample(
-    reader: FrameReader, num_frames: list[int], size: tuple[int, int] | None
-) -> tuple[list[int], list[UInt8[np.ndarray, "height width 3"]], list[float]]:
-    """Indices, pictures and times of the frames that any of the numbers samples."""
-    samples = [sample_frame_indices(reader.total, number) for number in num_frames]
-    indices = samples[0] if len(samples) == 1 else sorted({index for one in samples for index in one})
+def read_all(
+    reader: FrameReader, path: Path, indices: list[int], size: tuple[int, int] | None
+) -> tuple[list[UInt8[np.ndarray, "height width 3"]], list[float]]:
+    """Pictures and times of these frames."""
     pixels, timestamps = [], []
-    for picture, seconds in reader.read(indices):
-        pixels.append(picture if size is None else resize_picture(picture, size))
-        timestamps.append(seconds)
-    return indices, pixels, timestamps
+    try:
+        for picture, seconds in reader.read(indices):
+            pixels.append(picture if size is None else resize_picture(picture, size))
+            timestamps.append(seconds)
+    except (VideoError, Recounted):
+        raise
+    except Exception as error:  # decoders raise RuntimeError, IndexError, TypeError, their own kinds ...
+        raise VideoError(path, f"{type(error).__name__}: {short_message(error)}") from error
+    return pixels, timestamps
 
 
 def stack(

@@ -7,11 +7,12 @@ all of it in a worker process (service.py, worker.py), which a broken file may h
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import SupportsIndex
 
 from sfllava_core.video.decoders import DECODERS, FrameReader, open_reader
-from sfllava_core.video.frames import Frames, decode
+from sfllava_core.video.frames import FrameRule, Frames, choose, decode
 from sfllava_core.video.integrity import LOG, checked_path
 from sfllava_core.video.service import decode_in_worker
 
@@ -20,7 +21,7 @@ DEFAULT_TIMEOUT_S = 120.0
 
 def read_frames(
     path: str | Path,
-    num_frames: SupportsIndex | Sequence[SupportsIndex] = 50,
+    num_frames: FrameRule | Sequence[FrameRule] = 50,
     *,
     decoder: str | Callable[[Path], FrameReader] = "auto",
     size: Sequence[SupportsIndex] | None = None,
@@ -32,6 +33,8 @@ def read_frames(
         path: the file or folder.
         num_frames: N of the paper. A shorter video gives all the frames that `sample_frame_indices` picks. A list of
             numbers gives the frames of all of them, each decoded once; `Frames.sampled` then takes one number's.
+            A function is another rule: it gets the video's number of frames and gives the numbers of those to read,
+            in order (`Method.sample` is one).
         decoder: "auto" ("pyav", which gives the frames that were asked for), "decord" (the released code's reading,
             which on some files gives others), or a callable that opens a path and returns a `FrameReader`; a callable
             runs in this process, one at a time, so `timeout_s` does not cover it.
@@ -48,10 +51,10 @@ def read_frames(
         HostError: not the file but the machine is at fault: no memory, no worker process.
         ValueError: num_frames, decoder, size or timeout_s out of range.
     """
-    num_frames = [operator.index(number) for number in as_list(num_frames)]
+    rules = [rule if callable(rule) else operator.index(rule) for rule in as_list(num_frames)]
     size = None if size is None else tuple(map(operator.index, size))
-    if not num_frames or min(num_frames) < 1:
-        raise ValueError(f"num_frames={num_frames}: ask for at least 1 frame")
+    if not rules or min((rule for rule in rules if not callable(rule)), default=1) < 1:
+        raise ValueError(f"num_frames={rules}: ask for at least 1 frame")
     if timeout_s is not None and not timeout_s > 0:
         raise ValueError(f"timeout_s={timeout_s}: give a number of seconds above 0, or None for no limit")
     if size is not None and (len(size) != 2 or min(size) < 1):
@@ -59,14 +62,14 @@ def read_frames(
     path = checked_path(path)
     if callable(decoder):
         with LOG:
-            return decode(open_reader(decoder, path), path, num_frames, size)
+            return decode(open_reader(decoder, path), path, partial(choose, rules, path), size)
     name = decoder_for(path, decoder)
-    if name == "decord" and len(set(num_frames)) > 1:
+    if name == "decord" and len(set(rules)) > 1:
         raise ValueError(
-            f"num_frames={num_frames}: which picture decord gives for a frame may depend on the frames that are asked "
+            f"num_frames={rules}: which picture decord gives for a frame may depend on the frames that are asked "
             "for with it, so ask it for one number at a time (decoder='auto' gives the same pictures for several)"
         )
-    return decode_in_worker(name, path, num_frames, size, timeout_s)
+    return decode_in_worker(name, path, partial(choose, rules, path), size, timeout_s)
 
 
 def decoder_for(path: Path, decoder: str) -> str:
@@ -78,6 +81,6 @@ def decoder_for(path: Path, decoder: str) -> str:
     return "pyav" if decoder == "auto" else decoder
 
 
-def as_list(num_frames: SupportsIndex | Sequence[SupportsIndex]) -> list[SupportsIndex]:
-    """One number, or several, as a list."""
-    return [num_frames] if hasattr(num_frames, "__index__") else list(num_frames)
+def as_list(num_frames: FrameRule | Sequence[FrameRule]) -> list[FrameRule]:
+    """One number or rule, or several, as a list."""
+    return [num_frames] if callable(num_frames) or hasattr(num_frames, "__index__") else list(num_frames)

@@ -30,6 +30,7 @@ from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import REENCODE, HostError, VideoError
 
 Message = dict[str, Any]
+Rule = Callable[[int], list[int]]  # frames of a video of so many
 ROOM = "is there memory, and room for processes and open files (ulimit -u, ulimit -n)?"
 START_S = 60.0  # for a worker to start on a machine that is busy
 LOG_BYTES = 2000  # of what a worker has written before it crashed
@@ -73,24 +74,30 @@ class Worker:
                 opened.callback(self.process.kill)
                 theirs.close()
                 life.close()
-                self.answer("a worker process", START_S)
+                self.answer("a worker process", START_S, deadline_in(START_S))
             except (OSError, WorkerGone) as error:
                 raise HostError(f"no worker process can be started to decode videos: {error}; {ROOM}") from error
             self.opened, self.held = opened.pop_all(), held  # `held` is never written to: see `die_with_parent`
 
-    def request(self, message: Message, who: str, timeout_s: float | None) -> Message:
-        """One answer; `who` is named where none comes.
+    def request(self, message: Message, who: str, timeout_s: float | None, rule: Rule | None = None) -> Message:
+        """One answer; `who` is named where none comes. `rule` picks frames of a video's total, when it is known.
 
         Raises:
             WorkerGone: the worker crashed, or gave no answer in time; it is of no use any more.
         """
-        with contextlib.suppress(OSError):  # if it is dead already, its answer is none
-            self.socket.sendall(json.dumps({**message, "timeout_s": timeout_s}).encode() + b"\n")
-        return self.answer(who, timeout_s)
+        deadline = deadline_in(timeout_s)
+        self.send({**message, "timeout_s": timeout_s})
+        while "choose_of" in (answer := self.answer(who, timeout_s, deadline)):
+            self.send({"indices": rule(answer["choose_of"])})
+        return answer
 
-    def answer(self, who: str, timeout_s: float | None) -> Message:
+    def send(self, message: Message) -> None:
+        """One line to the worker; if it is dead already, its answer is none."""
+        with contextlib.suppress(OSError):
+            self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def answer(self, who: str, timeout_s: float | None, deadline: float) -> Message:
         """The next line from the worker, with the block of memory that came with it as `block`."""
-        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         line, handles = b"", []
         while not line.endswith(b"\n"):
             left = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
@@ -134,7 +141,9 @@ class DecodingService:
         self.places = threading.BoundedSemaphore(self.size)
         self.owner = os.getpid()
 
-    def request(self, message: Message, who: str, path: Path, timeout_s: float | None) -> Message:
+    def request(
+        self, message: Message, who: str, path: Path, timeout_s: float | None, rule: Rule | None = None
+    ) -> Message:
         """The answer of some worker; time spent in waiting for a free one does not count.
 
         Raises:
@@ -144,7 +153,7 @@ class DecodingService:
             worker = self.taken() or Worker()
             self.busy.add(worker)
             try:
-                answer = worker.request(message, who, timeout_s)
+                answer = worker.request(message, who, timeout_s, rule)
             except BaseException as error:  # broken off, its answer would be taken for the next one's
                 worker.end()
                 if isinstance(error, WorkerGone):
@@ -213,16 +222,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def deadline_in(timeout_s: float | None) -> float:
+    """When so many seconds are over, by the clock that only goes forward."""
+    return math.inf if timeout_s is None else time.monotonic() + timeout_s
+
+
 def decode_in_worker(
-    decoder: str, path: Path, num_frames: list[int], size: tuple[int, int] | None, timeout_s: float | None
+    decoder: str, path: Path, rule: Rule, size: tuple[int, int] | None, timeout_s: float | None
 ) -> Frames:
     """`read_frames` in a worker.
 
     Raises:
         VideoError: decoding failed, crashed, or took too long.  HostError: no worker, or no memory for the pixels.
     """
-    message = {"read": str(path), "decoder": decoder, "num_frames": num_frames, "size": size}
-    answer = service().request(message, decoder, path, timeout_s)
+    message = {"read": str(path), "decoder": decoder, "size": size}
+    answer = service().request(message, decoder, path, timeout_s, rule)
     block, shape = answer.pop("block"), answer.pop("shape")
     with os.fdopen(block, "rb") as file:
         pixels = np.frombuffer(mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE), dtype=np.uint8).reshape(shape)

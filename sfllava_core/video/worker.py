@@ -12,8 +12,10 @@ import select
 import signal
 import socket
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -34,7 +36,7 @@ def main(line: int, life: int) -> None:
             asked = json.loads(request)
             # The parent kills us when time is up; this does where it is gone and the kernel has not told us.
             signal.alarm(0 if asked["timeout_s"] is None else math.ceil(asked["timeout_s"]) + 5)
-            answer, pixels = answer_to(asked)
+            answer, pixels = answer_to(asked, partial(chosen_by, parent, requests))
             try:
                 block = None if pixels is None else shared(pixels)
             except (OSError, MemoryError) as error:
@@ -46,8 +48,14 @@ def main(line: int, life: int) -> None:
                 os.close(block)
 
 
-def answer_to(asked: Message) -> tuple[Message, np.ndarray | None]:
-    """What is said to a request, and the pixels that go with it."""
+def chosen_by(parent: socket.socket, requests: BinaryIO, total: int) -> list[int]:
+    """The frames that the parent wants of a video of `total`: its rule may be any function, and stays there."""
+    send(parent, {"choose_of": total})
+    return json.loads(requests.readline())["indices"]
+
+
+def answer_to(asked: Message, rule: Callable[[int], list[int]]) -> tuple[Message, np.ndarray | None]:
+    """What is said to a request, and the pixels that go with it. `rule` picks frames of a total."""
     path = Path(asked.get("read") or asked["open"])
     try:
         if "open" in asked:
@@ -55,7 +63,7 @@ def answer_to(asked: Message) -> tuple[Message, np.ndarray | None]:
             next(iter(open_reader("images" if path.is_dir() else "pyav", path).read([0])))
             return {}, None
         size = asked["size"] and tuple(asked["size"])
-        frames = decode(open_reader(asked["decoder"], path), path, asked["num_frames"], size)
+        frames = decode(open_reader(asked["decoder"], path), path, rule, size)
     except VideoError as error:
         return {"path": str(error.path), "cause": error.cause, "remedy": error.remedy}, None
     except Exception as error:

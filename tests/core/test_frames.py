@@ -1,6 +1,8 @@
 """Which frames are taken, and that every decoder gives the same ones."""
 
 import json
+import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from videos import moving_noise, write_video
 
 from sfllava_core import VideoError, read_frames, sample_frame_indices
 from sfllava_core.video.decoders import PyAVReader, natural_key
-from sfllava_core.video.frames import decode
+from sfllava_core.video.frames import choose, decode
 
 CASES = json.loads((GOLDENS / "frame_indices.json").read_text())
 
@@ -47,11 +49,37 @@ def test_decord_and_pyav_agree_to_the_bit(path):
 
 
 def test_worker_and_this_process_give_the_same():
-    inside = decode(PyAVReader(GRAND_PRIX), GRAND_PRIX, [20], None)
+    inside = decode(PyAVReader(GRAND_PRIX), GRAND_PRIX, partial(choose, [20], GRAND_PRIX), None)
     apart = read_frames(GRAND_PRIX, 20)
     np.testing.assert_array_equal(inside.pixels, apart.pixels)
     np.testing.assert_array_equal(inside.timestamps, apart.timestamps)
     assert (inside.indices, inside.fps, inside.total) == (apart.indices, apart.fps, apart.total)
+
+
+def test_a_rule_of_ones_own_picks_frames(tmp_path):
+    """It runs here, though decoding runs in a worker; repeats are kept, several rules share what they read."""
+    frames = np.broadcast_to(np.arange(30, dtype=np.uint8)[:, None, None, None], (30, 32, 48, 3)).copy()
+    path = write_video(tmp_path / "numbers.mkv", frames, codec="ffv1", pixel_format="bgr0")
+    lengths = []
+
+    def ends(total: int) -> list[int]:
+        lengths.append(total)
+        return [0, 0, total - 1]
+
+    read = read_frames(path, ends)
+    assert read.indices == read.pixels[:, 0, 0, 0].tolist() == [0, 0, 29] and lengths == [30]
+    both = read_frames(path, [ends, 4])
+    assert both.indices == sorted({0, 29, *sample_frame_indices(30, 4)})
+    np.testing.assert_array_equal(both.sampled(ends).pixels, read.pixels)
+
+
+@pytest.mark.parametrize("bad", [[], [3, 2], [-1], [30]])
+def test_frames_that_no_video_has_are_refused(bad, tmp_path):
+    frames = np.zeros((30, 32, 48, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "v.mkv", frames, codec="ffv1", pixel_format="bgr0")
+    with pytest.raises(VideoError, match=rf"frames {re.escape(str(bad))} of a video of 30: give numbers from 0 to 29"):
+        read_frames(path, lambda total: bad)
+    assert read_frames(path, 2).indices == sample_frame_indices(30, 2), "the next request is answered"
 
 
 def test_frames_are_the_ones_asked_for(tmp_path):

@@ -125,7 +125,7 @@ def test_the_pocket_models_answers_need_the_bubbles_frames():
         if answer.text == right[name]:
             others = [(place + 20) % 50 for place in shown]
             for what, places in (("bubble", shown), ("others", others)):
-                hidden = torch.isin(video.spec.token_frames(50, llm.grid), torch.tensor(places))
+                hidden = torch.isin(video.method.token_frames(50, llm.grid), torch.tensor(places))
                 changed[what].append(not look(video, PROMPT, answer.token_ids, hidden).would_say_it())
     assert len(changed["bubble"]) >= 3, "most answers are right"
     assert sum(changed["bubble"]) > len(changed["bubble"]) / 2 > 2 * sum(changed["others"])
