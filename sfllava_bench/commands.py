@@ -42,7 +42,7 @@ def list_runs() -> None:
     rows = []
     for run in load_runs(load_paper()):
         paper = ", ".join(f"{name} {value:g}" for name, value in run.published.items())
-        rows.append({"run": run.name, "benchmark": run.benchmark, "pathways": run.pathways, "paper": paper})
+        rows.append({"run": run.name, "benchmark": run.benchmark, "method": run.method, "paper": paper})
     show_table(rows)
 
 
@@ -56,9 +56,9 @@ def methods(model: Annotated[str, Option(show_default="data/pocket", help="whose
     shape = ModelShape.from_config(load_config(required(model)))
     rows = []
     for name, layout in LAYOUTS.items():
-        tokens = token_budget(layout.pathways, shape).visual_tokens
-        frames = layout.pathways.num_frames
-        rows.append({"method": name, "frames": frames, "tokens": tokens, "pathways": layout.pathways})
+        tokens = token_budget(layout.method, shape).visual_tokens
+        frames = layout.method.num_frames
+        rows.append({"layout": name, "frames": frames, "tokens": tokens, "method": layout.method})
     show_table(rows)
 
 
@@ -235,7 +235,7 @@ def readings_of(experiment, checked) -> str:
     from sfllava_core.video.folder import VideoFolder
 
     videos, names = VideoFolder(experiment.videos), [name for name in checked.questions if name not in checked.videos]
-    found = compare_readings([videos.find(name) for name in names], experiment.pathways.num_frames)
+    found = compare_readings([videos.find(name) for name in names], experiment.method.num_frames)
     other = [reading for reading in found if reading.differs]
     summary = f"the released code's reading differs on {len(other)} of {len(found)} videos"
     return "\n  ".join([summary, *map(str, other)])

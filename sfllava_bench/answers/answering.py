@@ -88,7 +88,7 @@ def answer_video(
 
 def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):
     """(frames that the experiment samples, the watched video): the one place where the model looks."""
-    method = experiment.pathways
+    method = experiment.method
     frames = frames if shared is None else frames.sampled(method.num_frames)
     # A picture made of several frames has features of its own: nothing of it can be shared.
     if shared is None or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:

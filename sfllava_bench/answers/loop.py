@@ -158,10 +158,10 @@ def read_video(llm: VideoModel, group: list[Experiment], here: Surroundings, nam
     Also of those that have no question left about it: so features, and with them answers, do not depend on where a run
     was broken off.
     """
-    specs, first = {one.pathways for one in group}, group[0]
-    sizes = {spec.decoded_size(llm.image_size, first.resize) for spec in specs}
+    methods, first = {one.method for one in group}, group[0]
+    sizes = {method.decoded_size(llm.image_size, first.resize) for method in methods}
     size = sizes.pop() if len(sizes) == 1 else None
-    return here.read(name, sorted({spec.num_frames for spec in specs}), decoder=first.decoder, size=size)
+    return here.read(name, sorted({method.num_frames for method in methods}), decoder=first.decoder, size=size)
 
 
 def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) -> list[Question]:
@@ -173,7 +173,7 @@ def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) 
 
 def provenance(journal: Journal) -> Record:
     """What goes into every record: fingerprints of the run and of what it is made of."""
-    return {"run": journal.fingerprint, "pathways": journal.settings["pathways"], "model": journal.settings["model"]}
+    return {"run": journal.fingerprint, "method": journal.settings["method"], "model": journal.settings["model"]}
 
 
 def session(llm: VideoModel, left: int, repaired: int) -> Record:

@@ -58,7 +58,7 @@ class Gallery:
         if self.videos is None or seen is None:
             return [], "no videos' folder was given"
         settings = self.outcome.settings
-        number = parse_spec(settings["pathways"]).num_frames
+        number = parse_spec(settings["method"]).num_frames
         try:
             frames = self.videos.read(name, number, decoder=settings["decoder"], size=(84, 112))
         except VideoError as error:

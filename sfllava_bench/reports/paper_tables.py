@@ -14,7 +14,7 @@ def paper_tables(experiments: list[Experiment], out: str | Path) -> dict[str, li
     tables: dict[str, dict[str, dict[str, str]]] = {}
     for experiment in experiments:
         table, row, benchmark = experiment.cell
-        cells = tables.setdefault(table, {}).setdefault(row, {"row": row, "sees": str(experiment.pathways)})
+        cells = tables.setdefault(table, {}).setdefault(row, {"row": row, "sees": str(experiment.method)})
         cells |= cells_of(benchmark, Path(out) / experiment.id / "results.json")
     return {table: aligned(list(rows.values())) for table, rows in tables.items()}
 

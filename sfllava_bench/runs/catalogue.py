@@ -29,7 +29,7 @@ class PaperRun:
     size: str
     row: str
     checkpoint: str
-    pathways: Method
+    method: Method
     parts: PromptParts
     published: dict[str, float]
     note: str = ""
@@ -41,7 +41,7 @@ class PaperRun:
 
     def scaled(self, grid: Grid) -> "PaperRun":
         """The same run for a model of another grid: each pool keeps its proportion to the picture."""
-        return replace(self, pathways=self.pathways.scaled(grid))
+        return replace(self, method=self.method.scaled(grid))
 
 
 def load_runs(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[PaperRun]:
@@ -71,7 +71,7 @@ def load_runs(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[Paper
                             size=size,
                             row=str(row),
                             checkpoint=content["models"][size]["checkpoint"],
-                            pathways=parse_spec(entry["pathways"]),
+                            method=parse_spec(entry["method"]),
                             parts=PromptParts(**entry.get("parts", {})),
                             published=published,
                             note="; ".join(filter(None, (entry.get("note", ""), group.get("note", "")))),

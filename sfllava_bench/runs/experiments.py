@@ -59,7 +59,7 @@ def make_experiment(
         benchmark=changed or chosen.benchmark,
         task=task,
         model=model or chosen.checkpoint,
-        pathways=chosen.pathways,
+        method=chosen.method,
         parts=chosen.parts,
         annotations=Path(annotations),
         videos=own if own.is_dir() else Path(videos),

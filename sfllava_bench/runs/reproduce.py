@@ -158,7 +158,7 @@ def preflight(
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in read_outcome(folder / "answers.jsonl").watched}
     found = check_videos(questions, videos, watched=frozenset(watched))
-    obstacles, notes = map(add, check_memory(experiment.model, experiment.pathways), check_judge(judge))
+    obstacles, notes = map(add, check_memory(experiment.model, experiment.method), check_judge(judge))
     found = replace(found, obstacles=[*obstacles, *check_room(folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))

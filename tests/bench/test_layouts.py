@@ -72,25 +72,25 @@ def test_frames_read_for_several_numbers_are_those_of_each(name):
 
 def test_the_layouts_are_those_of_the_pocket_models_own_evaluation(pocket):
     """Two implementations that share no code: the same counts, and the same visual tokens of a film."""
-    own = {name: layout.pathways.token_count(grid=pocket.grid) for name, layout in LAYOUTS.items()}
+    own = {name: layout.method.token_count(grid=pocket.grid) for name, layout in LAYOUTS.items()}
     assert {name: own[name] for name in SAME_AS_POCKETS} == {
         name: tokens_of(POCKET_LAYOUTS[theirs]) for name, theirs in SAME_AS_POCKETS.items()
     }
     film = Film(pocket.model, read_video(FILMS.find("pocket_0003")))
     pixels = read_frames(FILMS.find("pocket_0003"), [50, 150, 48, 22, 11, 5, 4], size=(96, 96))
     for name, theirs in SAME_AS_POCKETS.items():
-        spec = LAYOUTS[name].pathways
+        spec = LAYOUTS[name].method
         tokens = pocket.watch_frames(pixels.sampled(spec.num_frames), spec).tokens
         assert torch.allclose(tokens, film.visual_tokens(POCKET_LAYOUTS[theirs]), atol=2e-4), name
 
 
 def test_the_pocket_checkpoint_records_its_default_spec(pocket):
     """config.json's `video_pathways`; pocket/model.py writes it."""
-    assert pocket.method == LAYOUTS[SLOWFAST].pathways
+    assert pocket.method == LAYOUTS[SLOWFAST].method
 
 
 def test_equal_tokens_are_nearly_equal():
-    counts = {name: layout.pathways.token_count(grid=(12, 12)) for name, layout in LAYOUTS.items()}
+    counts = {name: layout.method.token_count(grid=(12, 12)) for name, layout in LAYOUTS.items()}
     rivals = [name for name in counts if "equal" in name or name.startswith(("uniform", "image"))]
     assert len(rivals) == 5
     assert all(abs(counts[name] / counts[SLOWFAST] - 1) < 0.08 for name in rivals), counts
@@ -111,7 +111,7 @@ def test_shared_films_are_answered_as_each_spec_by_itself(pocket, questions):
     elsewhere = {question.key: question.video for question in of_other_films(some)}
     texts = {(one.layout, one.question.key): one.text for one in found}
     for name, layout in LAYOUTS.items():
-        watched = {film: pocket.watch(FILMS.find(film), layout.pathways) for film in ("pocket_0003", "pocket_0079")}
+        watched = {film: pocket.watch(FILMS.find(film), layout.method) for film in ("pocket_0003", "pocket_0079")}
         for question in some:
             film = elsewhere[question.key] if layout.other_film else question.video
             text = question.questions[0]
@@ -128,7 +128,7 @@ def test_answers_are_the_same_from_run_to_run(questions):
 
 def test_right_is_exact_words_or_the_letter(pocket, questions):
     some = about(questions, "pocket_0003")
-    for one in ask_through(pocket, {"one": LAYOUTS[SLOWFAST].pathways}, some, FILMS):
+    for one in ask_through(pocket, {"one": LAYOUTS[SLOWFAST].method}, some, FILMS):
         if one.question.options:
             assert one.right == (one.text[:1].upper() == one.question.answer_letter)
         else:

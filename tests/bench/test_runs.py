@@ -67,18 +67,18 @@ def test_every_table_has_its_runs(runs):
     assert all(run.published and run.checkpoint.startswith("llava-hf/") for run in runs)
     own = [run for run in runs if run.row == "SF-LLaVA"]
     assert len(own) == 2 * (4 + 3 + 1)
-    assert {str(run.pathways) for run in own} == {str(SlowFast())}
+    assert {str(run.method) for run in own} == {str(SlowFast())}
 
 
 def test_runs_are_what_the_paper_calls_them(runs):
     for run in runs:
         if run.table == "table4_fast_only":
-            assert (run.pathways.num_frames, run.pathways.slow) == (int(run.row), None)
-            assert run.pathways.token_count() == int(run.row) * 16
+            assert (run.method.num_frames, run.method.slow) == (int(run.row), None)
+            assert run.method.token_count() == int(run.row) * 16
         if run.table in ("table5_slow_pooling", "table6_fast_pooling"):
             frames, *sides = map(int, run.row.split("x"))
             pathway = "slow" if run.table.startswith("table5") else "fast"
-            assert run.pathways.token_counts()[pathway] == frames * sides[0] * sides[1]
+            assert run.method.token_counts()[pathway] == frames * sides[0] * sides[1]
         if run.table == "table7_prompts":
             assert list(vars(run.parts).values()).count(False) == (run.row != "all")
             assert run.row == "all" or not getattr(run.parts, run.row.removeprefix("no_"))
@@ -87,7 +87,7 @@ def test_runs_are_what_the_paper_calls_them(runs):
 def test_runs_are_found_by_name(runs):
     run = find_run(runs, "table2_7b", "egoschema")
     assert run is find_run(runs, "table2_7b_egoschema")
-    assert (run.published, str(run.pathways)) == ({"accuracy": 47.2}, str(SlowFast()))
+    assert (run.published, str(run.method)) == ({"accuracy": 47.2}, str(SlowFast()))
     with pytest.raises(RunError, match="nextqa, egoschema, intentqa"):
         find_run(runs, "table2_7b")
     with pytest.raises(RunError, match=r"no run 'table8'.*table1_34b"):
