@@ -24,7 +24,7 @@ class ExperimentError(ValueError):
 class Experiment:
     """Method, questions, model and prompt options; the defaults are the paper's.
 
-    The paper's rows (`make_experiment`) and PocketBench's layouts (`LAYOUTS`) are experiments with a name.
+    The paper's rows (`paper_experiments`) and PocketBench's layouts (`LAYOUTS`) are experiments with a name.
 
     id: names its run's folder.
     method: what the model sees of a video (tables 4 to 6).
@@ -42,7 +42,7 @@ class Experiment:
     asked: questions at hand, in place of those of annotation files.
     videos: their folder.
     published, note: what to compare with.
-    cell: the paper's (table, row, benchmark) that it makes, or stands for in miniature.
+    cell: the paper's (table, model size, row, benchmark) that it makes, or stands for in miniature.
     """
 
     id: str

@@ -131,13 +131,6 @@ def sharing(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
     return list(groups.values())
 
 
-def can_share(experiments: Sequence[Experiment]) -> bool:
-    """Whether all of these can share their videos: one model, one folder, read in one way, ids of their own."""
-    one = len({(experiment.model, experiment.videos) for experiment in experiments}) == 1
-    apart = len({experiment.id for experiment in experiments}) == len(experiments)
-    return one and apart and len(sharing(experiments)) == 1
-
-
 def jobs_of(group: list[Experiment], left: Questions) -> list[tuple[str, Questions]]:
     """(video, what each experiment asks of it), in the order in which videos first come.
 

@@ -12,8 +12,9 @@ from sfllava_bench.answers.counts import CountsError, collect, read_outcome
 from sfllava_bench.answers.journal import Journal, JournalError, read_journal
 from sfllava_bench.answers.shapes import ShapeError, check, parse
 from sfllava_bench.questions.records import fingerprint
-from sfllava_bench.reports.compare import Made, first_alike, paired
+from sfllava_bench.reports.compare import first_alike, paired
 from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
+from sfllava_bench.reports.run import Run
 from sfllava_bench.scores.scores import all_metrics
 from sfllava_course.__main__ import command
 
@@ -232,25 +233,28 @@ def test_json_becomes_a_value_of_its_shape_or_is_refused():
     assert "Invalid JSON" in fault(parse, '{"a": ', Value)
 
 
-def made(name, questions, outcome, metric=0):
-    return Made(name, questions, outcome, all_metrics(questions, outcome)[metric])
+def run_of(name, questions, outcome, metric=0):
+    """A run whose folder has been read already, scored by one of its metrics."""
+    run = Run(Path(name), questions)
+    vars(run).update(answers=outcome, metric=all_metrics(questions, outcome)[metric])
+    return run
 
 
 def test_runs_of_different_metrics_are_not_paired():
     """The same questions, read by two rules: their difference would be of the rules, not of the runs."""
     questions = choices(6)
     outcome = outcome_of(questions, {q.key: q.answer_letter for q in questions})
-    reference, strict = (made(name, questions, outcome, place) for place, name in enumerate(("reference", "strict")))
+    reference, strict = (run_of(name, questions, outcome, place) for place, name in enumerate(("reference", "strict")))
     assert reference.metric.name != strict.metric.name
     with pytest.raises(ValueError, match="strict and reference are not on the same questions with the same metric"):
         paired(strict, reference)
     assert first_alike([reference, strict]) is None
-    again = replace(reference, id="again")
+    again = run_of("again", questions, outcome)
     assert first_alike([strict, reference, again]) is reference
     assert paired(again, reference).difference.value == 0
     others = open_questions(6)
-    other = made("other", others, outcome_of(others, {q.key: q.answer for q in others}))
-    renamed = replace(other, metric=replace(other.metric, name=reference.metric.name))
+    renamed = run_of("renamed", others, outcome_of(others, {q.key: q.answer for q in others}))
+    vars(renamed).update(metric=replace(renamed.metric, name=reference.metric.name))
     with pytest.raises(ValueError, match="not on the same questions"):
         paired(renamed, reference)
 

@@ -14,12 +14,13 @@ from pocket.layouts import Film, read_video, tokens_of
 from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.layouts import LAYOUTS, SLOWFAST, ask_through
-from sfllava_bench.answers.loop import can_share, run
+from sfllava_bench.answers.loop import run, sharing
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.toy import of_other_films
 from sfllava_bench.reports import pocketbench
 from sfllava_bench.reports.pocketbench import pocketbench_experiments, pocketbench_scores
-from sfllava_bench.runs.sweeps import sweep
+from sfllava_bench.runs.reproduce import reproduce
+from sfllava_bench.runs.sweeps import on_the_same_videos, sweep
 from sfllava_bench.scores.stats import clustered_interval
 from sfllava_core import Blind, VideoLLM, parse_spec, read_frames, token_budget
 from sfllava_core.budget.arithmetic import MODEL_SHAPES
@@ -182,19 +183,23 @@ def test_together_and_one_after_another_give_the_same_answers(pocket, tmp_path):
     """With every option that a sweep has, each at its default: none may travel on to where it is not known."""
     experiments = experiments_of(2)
     options = {name: one.default for name, one in signature(sweep).parameters.items() if one.kind is one.KEYWORD_ONLY}
-    options |= {"together": True, "load": lambda name: pocket, **QUIET}
+    options |= {"load": lambda name: pocket, **QUIET}
     assert options.keys() >= {"one_by_one", "batch", "retry_failed", "open_videos"}
     sweep(experiments, tmp_path / "together", **options)
-    sweep(experiments, tmp_path / "apart", load=lambda name: pocket, **QUIET)
+    for experiment in experiments:
+        reproduce(experiment, tmp_path / "apart", load=lambda name: pocket, **QUIET)
     assert answers_in(tmp_path / "together", experiments) == answers_in(tmp_path / "apart", experiments)
 
 
 def test_only_experiments_of_one_kind_share(pocket):
     experiments = experiments_of(2)
-    assert can_share(experiments) and not can_share([experiments[0], experiments[0]])
-    assert not can_share([experiments[0], replace(experiments[1], model="another")])
-    assert not can_share([replace(experiment, share="nothing") for experiment in experiments])
-    assert not can_share([replace(experiment, decoder="decord") for experiment in experiments])
+    assert sharing(experiments) == [experiments]
+    for alone in ({"share": "nothing"}, {"decoder": "decord"}):
+        assert sharing(changed := [replace(one, **alone) for one in experiments]) == [[one] for one in changed]
+    assert on_the_same_videos(experiments) == [list(range(len(experiments)))]
+    first, second, third = experiments[:3]
+    assert on_the_same_videos([first, replace(second, model="another"), third]) == [[0, 2], [1]]
+    assert on_the_same_videos([first, replace(second, videos=Path("elsewhere")), third]) == [[0, 2], [1]]
     with pytest.raises(ValueError, match="ids of their own"):
         run(pocket, [experiments[0], experiments[0]], FILMS, Path("nowhere"))
 
@@ -202,7 +207,7 @@ def test_only_experiments_of_one_kind_share(pocket):
 def test_the_table_weighs_forms_and_families_alike(pocket, tmp_path):
     """Each number by hand from the records, the intervals by the library's own bootstrap."""
     experiments = experiments_of(4)
-    sweep(experiments, tmp_path, together=True, load=lambda name: pocket, **QUIET)
+    sweep(experiments, tmp_path, load=lambda name: pocket, **QUIET)
     scores = pocketbench_scores(experiments, tmp_path, FEW)
     assert [row.layout for row in scores] == list(FEW) and scores[0].lead is None
     assert [row.tokens for row in scores] == [776, 200, 744, 0, 776]
