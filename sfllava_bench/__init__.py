@@ -6,7 +6,8 @@
 
 An `Experiment` (answers/experiment.py) is method, questions, model and prompt options; `run` (answers/loop.py) answers
 a list of them video by video, each video decoded and encoded once for all. The paper's rows (runs/experiments.py) and
-PocketBench's layouts (answers/layouts.py) are experiments with a name; notebook 08 shows it all.
+PocketBench's layouts (answers/layouts.py) are experiments with a name. A `Run` (reports/run.py) is an experiment's
+folder: answers, judgements, results. Notebook 08 shows it all.
 
 Importing the package loads nothing heavy; each name below is imported from its module when first used.
 """
@@ -28,7 +29,9 @@ HOMES = {
     "scores.stats": ("Interval", "Paired", "clustered_interval", "paired_comparison"),
     "reports.results": ("Results", "ResultsError", "make_results", "read_results", "write_results"),
     "reports.report": ("write_report",),
+    "reports.run": ("Run",),
     "reports.tables": ("load_answers", "load_judgements", "load_results"),
+    "runs.catalogue": ("paper_experiments",),
     "runs.experiments": ("make_experiment", "make_experiments"),
     "runs.reproduce": ("reproduce", "rescore"),
     "runs.sweeps": ("sweep",),

@@ -6,6 +6,8 @@ Each floor brings its own commands (commands.py); the top floor puts them togeth
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from inspect import Signature, signature
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -64,6 +66,31 @@ def commands(**more: object) -> typer.Typer:
 def command(app: typer.Typer, example: str, name: str | None = None) -> Callable[[Callable], Callable]:
     """Adds a function as a command of `app`; its `--help` ends with the example. It returns an exit code, or None."""
     return app.command(name, cls=Command, epilog=f"Example: sfllava {example}")
+
+
+def takes(**makers: Callable) -> Callable[[Callable], Callable]:
+    """Options that several commands share stand once, as the parameters of what is made of them.
+
+    `@takes(judge=make_judge)`: in place of the command's parameter `judge` the command line has those of `make_judge`;
+    the command gets a call without arguments that makes it.
+    """
+
+    def decorated(function: Callable) -> Callable:
+        parameters = []
+        for name, parameter in signature(function).parameters.items():
+            parameters += signature(makers[name]).parameters.values() if name in makers else [parameter]
+
+        def filled(**words: object) -> int | None:
+            for name, maker in makers.items():
+                words[name] = partial(maker, **{own: words.pop(own) for own in signature(maker).parameters})
+            return function(**words)
+
+        filled.__name__, filled.__doc__ = function.__name__, function.__doc__
+        filled.__signature__ = Signature(parameters)
+        filled.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return filled
+
+    return decorated
 
 
 @ends_with_its_reader

@@ -1,48 +1,80 @@
 """The benchmarks' commands: `sfllava bench ...` and `sfllava speed ...`. What is heavy is imported when one is run."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Context, Option
 
-from sfllava_bench.command_line import command, commands
+from sfllava_bench.command_line import command, commands, takes
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
+
+if TYPE_CHECKING:
+    from sfllava_bench.answers.experiment import Experiment
+    from sfllava_bench.scores.chat import Judge
 
 bench = commands(help="Reproduce the paper's tables.", epilog="Example: sfllava bench list")
 speed = commands(invoke_without_command=True, no_args_is_help=False)
 GO_ON = "the same command starts again"
 
-Runs = Annotated[list[str], Option("--run", metavar="NAME...", help="such as table2_7b, table4_7b, tables_7b")]
-Benchmark = Annotated[str | None, Option(help="such as egoschema, where a run is of several")]
-Profile = Annotated[Literal["toy", "demo", "full"], Option(help="demo: 20 videos; toy: PocketBench, pocket model")]
-Model = Annotated[str | None, Option(help="a checkpoint's folder or hub id, in place of the run's own")]
-Annotations = Annotated[Path | None, Option(help="folder of the annotation files")]
-Videos = Annotated[Path | None, Option(help="folder of the videos")]
-MaxVideos = Annotated[int | None, Option(help="only the questions about the first so many videos")]
-NewTokens = Annotated[int, Option("--max-new-tokens", help="an answer is cut there")]
-By = Annotated[Literal["generation", "likelihood"], Option(help="how choices are made")]
-Decoder = Annotated[
-    Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
-]
 Out = Annotated[Path, Option(help="folder of the runs")]
-JudgeName = Annotated[
-    str | None, Option("--judge", help="model name, such as gpt-3.5-turbo-0125; without it no judge is asked")
-]
-JudgeUrl = Annotated[str | None, Option(help="an OpenAI-compatible endpoint; the key comes from OPENAI_API_KEY")]
-WordingFile = Annotated[Path | None, Option("--wording", help="file with the judge's wording, in place of our own")]
+
+
+def named_experiments(
+    run: Annotated[list[str], Option("--run", metavar="NAME...", help="such as table2_7b, table4_7b, tables_7b")],
+    benchmark: Annotated[str | None, Option(help="such as egoschema, where a run is of several")] = None,
+    profile: Annotated[
+        Literal["toy", "demo", "full"], Option(help="demo: 20 videos; toy: PocketBench, pocket model")
+    ] = "full",
+    model: Annotated[str | None, Option(help="a checkpoint's folder or hub id, in place of the run's own")] = None,
+    annotations: Annotated[Path | None, Option(help="folder of the annotation files")] = None,
+    videos: Annotated[Path | None, Option(help="folder of the videos")] = None,
+    max_videos: Annotated[int | None, Option(help="only the questions about the first so many videos")] = None,
+    max_new_tokens: Annotated[int, Option("--max-new-tokens", help="an answer is cut there")] = 128,
+    by: Annotated[Literal["generation", "likelihood"], Option(help="how choices are made")] = "generation",
+    decoder: Annotated[
+        Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
+    ] = "auto",
+) -> "list[Experiment]":
+    """The experiments that these options name."""
+    from sfllava_bench.runs.experiments import make_experiments
+
+    return make_experiments(
+        run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos, max_videos=max_videos,
+        max_new_tokens=max_new_tokens, by=by, decoder=decoder,
+    )  # fmt: skip
+
+
+def make_judge(
+    judge: Annotated[
+        str | None, Option("--judge", help="model name, such as gpt-3.5-turbo-0125; without it no judge is asked")
+    ] = None,
+    judge_url: Annotated[
+        str | None, Option(help="an OpenAI-compatible endpoint; the key comes from OPENAI_API_KEY")
+    ] = None,
+    wording: Annotated[
+        Path | None, Option("--wording", help="file with the judge's wording, in place of our own")
+    ] = None,
+) -> "Judge | None":
+    """The judge of that name; None without one."""
+    from sfllava_bench.scores.chat import Judge
+    from sfllava_bench.scores.wording import OWN, load_wording
+
+    told = load_wording(wording) if wording else OWN
+    return Judge(judge, judge_url, wording=told) if judge else None
 
 
 @command(bench, "bench list", name="list")
 def list_runs() -> None:
     """The runs that make the paper's tables."""
     from sfllava_bench.reports.published import load_paper
-    from sfllava_bench.runs.catalogue import load_runs
+    from sfllava_bench.runs.catalogue import name_of, paper_experiments
 
     rows = []
-    for run in load_runs(load_paper()):
-        paper = ", ".join(f"{name} {value:g}" for name, value in run.published.items())
-        rows.append({"run": run.name, "benchmark": run.benchmark, "pathways": run.pathways, "paper": paper})
+    for one in paper_experiments(load_paper()):
+        paper = ", ".join(f"{name} {value:g}" for name, value in one.published.items())
+        rows.append({"run": name_of(one), "benchmark": one.benchmark, "method": one.method, "paper": paper})
     show_table(rows)
 
 
@@ -56,122 +88,79 @@ def methods(model: Annotated[str, Option(show_default="data/pocket", help="whose
     shape = ModelShape.from_config(load_config(required(model)))
     rows = []
     for name, layout in LAYOUTS.items():
-        tokens = token_budget(layout.pathways, shape).visual_tokens
-        frames = layout.pathways.num_frames
-        rows.append({"method": name, "frames": frames, "tokens": tokens, "pathways": layout.pathways})
+        tokens = token_budget(layout.method, shape).visual_tokens
+        frames = layout.method.num_frames
+        rows.append({"layout": name, "frames": frames, "tokens": tokens, "method": layout.method})
     show_table(rows)
 
 
 @command(bench, "bench check --run table2_7b --annotations DIR --videos DIR")
+@takes(experiments=named_experiments)
 def check(
-    run: Runs,
-    benchmark: Benchmark = None,
-    profile: Profile = "full",
-    model: Model = None,
-    annotations: Annotations = None,
-    videos: Videos = None,
-    max_videos: MaxVideos = None,
-    max_new_tokens: NewTokens = 128,
-    by: By = "generation",
-    decoder: Decoder = "auto",
+    experiments: "Callable[[], list[Experiment]]",
     readings: Annotated[
         bool, Option("--readings", help="count the videos of which the released code saw other pictures")
     ] = False,
 ) -> int:
     """Are all videos there, and do they open?"""
-    from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.preflight import check_videos
     from sfllava_core.video.folder import VideoFolder
 
-    experiments = make_experiments(
-        run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos, max_videos=max_videos,
-        max_new_tokens=max_new_tokens, by=by, decoder=decoder,
-    )  # fmt: skip
-    found = [check_videos(experiment.questions(), VideoFolder(experiment.videos)) for experiment in experiments]
-    for experiment, one in zip(experiments, found):
+    named = experiments()
+    found = [check_videos(experiment.questions(), VideoFolder(experiment.videos)) for experiment in named]
+    for experiment, one in zip(named, found):
         show(f"{experiment.id}: {one}")
-    for experiment, one in zip(experiments, found) if readings else ():
+    for experiment, one in zip(named, found) if readings else ():
         show(f"{experiment.id}: {readings_of(experiment, one)}")
     return int(any(one.videos for one in found))
 
 
 @command(bench, "bench run --profile toy --run table2_7b --benchmark egoschema", name="run")
+@takes(experiments=named_experiments, judge=make_judge)
 def run_experiments(
-    run: Runs,
-    benchmark: Benchmark = None,
-    profile: Profile = "full",
-    model: Model = None,
-    annotations: Annotations = None,
-    videos: Videos = None,
-    max_videos: MaxVideos = None,
-    max_new_tokens: NewTokens = 128,
-    by: By = "generation",
-    decoder: Decoder = "auto",
+    experiments: "Callable[[], list[Experiment]]",
     out: Out = Path("runs"),
     allow_missing: Annotated[bool, Option("--allow-missing", help="run without the videos that are missing")] = False,
     retry_failed: Annotated[bool, Option("--retry-failed", help="ask again what failed at an earlier start")] = False,
     one_by_one: Annotated[int, Option(help="videos to ask again with nothing shared, to compare")] = 0,
-    judge: JudgeName = None,
-    judge_url: JudgeUrl = None,
-    wording: WordingFile = None,
+    *,
+    judge: "Callable[[], Judge | None]",
 ) -> int:
     """Make one run, or go on with it; several are a sweep with one table."""
-    experiments = []
+    named = []
     try:
         from sfllava_bench.reports.results import text_rows
-        from sfllava_bench.runs.experiments import make_experiments
         from sfllava_bench.runs.reproduce import how_to_go_on, reproduce
         from sfllava_bench.runs.sweeps import sweep
 
         if one_by_one < 0:
             raise ValueError(f"--one-by-one {one_by_one}: give at least 1 video, or 0 for none")
-        experiments = make_experiments(
-            run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos,
-            max_videos=max_videos, max_new_tokens=max_new_tokens, by=by, decoder=decoder,
-        )  # fmt: skip
+        named = experiments()
         options = {
-            "judge": make_judge(judge, judge_url, wording), "allow_missing": allow_missing,
-            "retry_failed": retry_failed, "one_by_one": one_by_one, "say": show,
+            "judge": judge(), "allow_missing": allow_missing, "retry_failed": retry_failed, "one_by_one": one_by_one,
+            "say": show,
         }  # fmt: skip
-        rows = (
-            sweep(experiments, out, **options)
-            if len(experiments) > 1
-            else reproduce(experiments[0], out, **options).rows()
-        )
+        rows = sweep(named, out, **options) if len(named) > 1 else reproduce(named[0], out, **options).rows()
     except KeyboardInterrupt as error:
-        raise type(error)(how_to_go_on(experiments, out) if experiments else GO_ON) from None
+        raise type(error)(how_to_go_on(named, out) if named else GO_ON) from None
     show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
 
 
 @command(bench, "bench score --profile toy --run table1_7b --judge gpt-4o")
+@takes(experiments=named_experiments, judge=make_judge)
 def score(
-    run: Runs,
-    benchmark: Benchmark = None,
-    profile: Profile = "full",
-    model: Model = None,
-    annotations: Annotations = None,
-    videos: Videos = None,
-    max_videos: MaxVideos = None,
-    max_new_tokens: NewTokens = 128,
-    by: By = "generation",
-    decoder: Decoder = "auto",
+    experiments: "Callable[[], list[Experiment]]",
     out: Out = Path("runs"),
-    judge: JudgeName = None,
-    judge_url: JudgeUrl = None,
-    wording: WordingFile = None,
+    *,
+    judge: "Callable[[], Judge | None]",
 ) -> int:
     """Score a finished run again, by another judge say; needs no model."""
     from sfllava_bench.reports.results import text_rows
-    from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.reproduce import rescore
 
-    experiments = make_experiments(
-        run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos, max_videos=max_videos,
-        max_new_tokens=max_new_tokens, by=by, decoder=decoder,
-    )  # fmt: skip
-    chosen = make_judge(judge, judge_url, wording)
-    rows = [row for experiment in experiments for row in rescore(experiment, out, chosen, say=show).rows()]
+    named, chosen = experiments(), judge()
+    rows = [row for experiment in named for row in rescore(experiment, out, chosen, say=show).rows()]
     show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
 
@@ -220,22 +209,13 @@ def decode(
     print("the same frames to the last pixel, both ways")
 
 
-def make_judge(name: str | None, url: str | None, wording: Path | None):
-    """The judge of that name; None without one."""
-    from sfllava_bench.scores.chat import Judge
-    from sfllava_bench.scores.wording import OWN, load_wording
-
-    told = load_wording(wording) if wording else OWN
-    return Judge(name, url, wording=told) if name else None
-
-
 def readings_of(experiment, checked) -> str:
     """Of the videos that open, by the preflight: how many the released code reads otherwise, and which."""
     from sfllava_bench.runs.readings import compare_readings
     from sfllava_core.video.folder import VideoFolder
 
     videos, names = VideoFolder(experiment.videos), [name for name in checked.questions if name not in checked.videos]
-    found = compare_readings([videos.find(name) for name in names], experiment.pathways.sample)
+    found = compare_readings([videos.find(name) for name in names], experiment.method.sample)
     other = [reading for reading in found if reading.differs]
     summary = f"the released code's reading differs on {len(other)} of {len(found)} videos"
     return "\n  ".join([summary, *map(str, other)])

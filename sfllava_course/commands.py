@@ -36,7 +36,7 @@ def ask(
     ),
     spec: Annotated[
         str,
-        Option(show_default="the model's own", help="pathway spec, such as frames50_slow10-max1x2_fastall-to4x4"),
+        Option(show_default="the model's own", help="a method, such as frames50_slow10-max1x2_fastall-to4x4"),
     ] = "",
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps")] = "auto",
     dtype: Annotated[str, Option(help="float32, float16, bfloat16")] = "auto",
@@ -49,11 +49,11 @@ def ask(
     if max_new_tokens < 1:
         raise ValueError(f"--max-new-tokens {max_new_tokens}: ask for at least 1 token")
     checked_path(video)  # before a model is loaded for nothing
-    pathways = parse_spec(spec) if spec else None
+    method = parse_spec(spec) if spec else None
     llm = VideoLLM.from_pretrained(model, device=device, dtype=dtype)
     if getattr(llm.model.config, "random_weights", False):
         show(f"note: {model} has random weights; its words mean nothing", file=sys.stderr)
-    watched = llm.watch(video, pathways)
+    watched = llm.watch(video, method)
     print(f"{len(watched.frames)} frames of {watched.frames.total}, {watched}", file=sys.stderr)
     if options:
         choice = watched.choose(question, options)

@@ -88,7 +88,7 @@ def answer_video(
 
 def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):
     """(frames that the experiment samples, the watched video): the one place where the model looks."""
-    method = experiment.pathways
+    method = experiment.method
     frames = frames if shared is None else frames.sampled(method.sample)
     # A picture made of several frames has features of its own: nothing of it can be shared.
     if shared is None or method.own_features or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
@@ -160,7 +160,7 @@ def write(llm: VideoModel, experiment: Experiment, video, questions: list[Questi
 
 def prompts_of(question: Question, style: str, experiment: Experiment) -> list[tuple[str, str]]:
     """The prompts of a question, in two pieces each: what the video's questions share, and the rest."""
-    method = experiment.pathways
+    method = experiment.method
     if question.task == MULTIPLE_CHOICE:
         return [method.multiple_choice(question.questions[0], list(question.options), style, experiment.parts)]
     return [method.open_ended(text, style, experiment.parts) for text in question.questions]

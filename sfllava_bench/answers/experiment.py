@@ -24,10 +24,10 @@ class ExperimentError(ValueError):
 class Experiment:
     """Method, questions, model and prompt options; the defaults are the paper's.
 
-    The paper's rows (`make_experiment`) and PocketBench's layouts (`LAYOUTS`) are experiments with a name.
+    The paper's rows (`paper_experiments`) and PocketBench's layouts (`LAYOUTS`) are experiments with a name.
 
     id: names its run's folder.
-    pathways: what the model sees of a video (tables 4 to 6).
+    method: what the model sees of a video (tables 4 to 6).
     parts: the parts of the prompt (table 7).
     by: "generation" lets the model write and reads its choice; "likelihood" takes the likeliest letter.
     share: "video" watches a video once for all its questions; "nothing" does all the work again for each, as the
@@ -42,11 +42,11 @@ class Experiment:
     asked: questions at hand, in place of those of annotation files.
     videos: their folder.
     published, note: what to compare with.
-    cell: the paper's (table, row, benchmark) that it makes, or stands for in miniature.
+    cell: the paper's (table, model size, row, benchmark) that it makes, or stands for in miniature.
     """
 
     id: str
-    pathways: Method = SlowFast()
+    method: Method = SlowFast()
     parts: PromptParts = ALL_PARTS
     by: str = "generation"
     share: str = "video"
@@ -94,7 +94,7 @@ class Experiment:
     def settings(self) -> dict[str, object]:
         """JSON-able: how the questions are asked."""
         return {
-            "pathways": str(self.pathways),
+            "method": str(self.method),
             "parts": asdict(self.parts),
             "by": self.by,
             "share": self.share,

@@ -21,10 +21,10 @@ try:
 except ImportError:  # Windows: no lock, so do not start the same run twice at once there
     fcntl = None
 
-SCHEMA = 1
+SCHEMA = 2  # in 1, answers named their `method` `pathways`
 BEGINNING = b'{"journal": '
 MAX_LINE = 16 * 2**20  # bytes; a record has some hundreds, or some thousands
-PROVENANCE = ("run", "pathways", "model")  # in a record: those of its file's first line
+PROVENANCE = ("run", "method", "model")  # in a record: those of its file's first line
 Record = dict[str, Any]
 
 
@@ -111,9 +111,9 @@ class Journal:
 
     def _check(self, header: Record) -> None:
         """Refuse a file of other work, and say what differs."""
-        if header.get("schema") != SCHEMA or header.get("journal") != self.kind:
-            what = f"{header.get('journal')!r}, schema {header.get('schema')!r}"
-            raise JournalError(f"{self.path}: it holds {what}, not {self.kind!r}, schema {SCHEMA}: take another file")
+        check_schema(header, self.path)
+        if header["journal"] != self.kind:
+            raise JournalError(f"{self.path}: it holds {header['journal']!r}, not {self.kind!r}: take another file")
         if header.get("fingerprint") != self.fingerprint:
             theirs = header.get("settings", {})
             names = [n for n in sorted({*theirs, *self.settings}) if theirs.get(n) != self.settings.get(n)]
@@ -143,9 +143,19 @@ def read_journal(path: str | Path) -> tuple[Record, list[Record]]:
     header, records, _ = read_lines(path)
     if header is None:
         raise JournalError(f"{path}: it is empty")
-    if header["schema"] != SCHEMA:
-        raise JournalError(f"{path}: schema {header['schema']}, this kit reads {SCHEMA}: take another file or folder")
+    check_schema(header, path)
     return header, records
+
+
+def check_schema(header: Record, path: Path) -> None:
+    """Refuse a file of another version of the kit.
+
+    Raises:
+        JournalError: it is one.
+    """
+    if header["schema"] != SCHEMA:
+        version = f"schema {header['schema']}, this kit reads {SCHEMA}"
+        raise JournalError(f"{path}: {version}: another version of the kit wrote it: take another file or folder")
 
 
 def count_answered(path: str | Path) -> tuple[int, int]:

@@ -23,11 +23,11 @@ NEW_TOKENS = 16  # PocketBench's longest answer has 6
 POCKET_SLOWFAST = SlowFast(50, Pathway(8, ONE_BY_TWO), Pathway(None, Pool.to(2, 2)))
 
 
-def layout(name: str, pathways: Method, other_film: bool = False) -> Experiment:
+def layout(name: str, method: Method, other_film: bool = False) -> Experiment:
     """An experiment on PocketBench; model and files are still to be given."""
     return Experiment(
         id=f"pocketbench_{name.replace(', ', '_').replace(' ', '_').lower()}",
-        pathways=pathways,
+        method=method,
         max_new_tokens=NEW_TOKENS,
         benchmark="pocketbench",
         other_film=other_film,

@@ -131,13 +131,6 @@ def sharing(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
     return list(groups.values())
 
 
-def can_share(experiments: Sequence[Experiment]) -> bool:
-    """Whether all of these can share their videos: one model, one folder, read in one way, ids of their own."""
-    one = len({(experiment.model, experiment.videos) for experiment in experiments}) == 1
-    apart = len({experiment.id for experiment in experiments}) == len(experiments)
-    return one and apart and len(sharing(experiments)) == 1
-
-
 def jobs_of(group: list[Experiment], left: Questions) -> list[tuple[str, Questions]]:
     """(video, what each experiment asks of it), in the order in which videos first come.
 
@@ -158,10 +151,10 @@ def read_video(llm: VideoModel, group: list[Experiment], here: Surroundings, nam
     Also of those that have no question left about it: so features, and with them answers, do not depend on where a run
     was broken off.
     """
-    specs, first = {one.pathways for one in group}, group[0]
-    sizes = {spec.decoded_size(llm.image_size, first.resize) for spec in specs}
+    methods, first = {one.method for one in group}, group[0]
+    sizes = {method.decoded_size(llm.image_size, first.resize) for method in methods}
     size = sizes.pop() if len(sizes) == 1 else None
-    return here.read(name, [spec.sample for spec in sorted(specs, key=str)], decoder=first.decoder, size=size)
+    return here.read(name, [method.sample for method in sorted(methods, key=str)], decoder=first.decoder, size=size)
 
 
 def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) -> list[Question]:
@@ -173,7 +166,7 @@ def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) 
 
 def provenance(journal: Journal) -> Record:
     """What goes into every record: fingerprints of the run and of what it is made of."""
-    return {"run": journal.fingerprint, "pathways": journal.settings["pathways"], "model": journal.settings["model"]}
+    return {"run": journal.fingerprint, "method": journal.settings["method"], "model": journal.settings["model"]}
 
 
 def session(llm: VideoModel, left: int, repaired: int) -> Record:

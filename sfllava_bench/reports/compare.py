@@ -1,59 +1,37 @@
 """Two finished runs on the same questions, compared question by question."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
-from sfllava_bench.answers.counts import Outcome, read_outcome
-from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.questions.records import Question
-from sfllava_bench.reports.results import read_results
-from sfllava_bench.scores.judge import judgements_file, read_judgements
-from sfllava_bench.scores.scores import PERCENT, Metric, all_metrics
+from sfllava_bench.reports.run import Run
+from sfllava_bench.scores.scores import PERCENT
 from sfllava_bench.scores.stats import Paired, paired_comparison
 
 
-@dataclass(frozen=True)
-class Made:
-    """A finished run, read from its folder: its questions, records and first metric."""
-
-    id: str
-    questions: list[Question]
-    outcome: Outcome
-    metric: Metric
+def alike(a: Run, b: Run) -> bool:
+    """Whether two runs have the same questions and the same metric."""
+    same = a.answers.settings["questions"] == b.answers.settings["questions"]
+    return same and a.metric.name == b.metric.name
 
 
-def read_made(experiment: Experiment, out: str | Path) -> Made:
-    """Read a run that `reproduce` has made, judged as its results.json says."""
-    folder, questions = Path(out) / experiment.id, experiment.questions()
-    outcome, judge = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json").judge
-    judgements = None
-    if judge is not None:
-        judgements = read_judgements(judgements_file(folder, judge.settings), questions, outcome)
-    return Made(experiment.id, questions, outcome, all_metrics(questions, outcome, judgements)[0])
-
-
-def first_alike(made: list[Made]) -> Made | None:
+def first_alike(runs: Sequence[Run]) -> Run | None:
     """The first of the runs before the last that has its questions and its metric."""
-    last = made[-1]
-    wanted = (last.outcome.settings["questions"], last.metric.name)
-    found = [one for one in made[:-1] if (one.outcome.settings["questions"], one.metric.name) == wanted]
-    return found[0] if found else None
+    return next((run for run in runs[:-1] if alike(run, runs[-1])), None)
 
 
-def paired(a: Made, b: Made) -> Paired:
+def paired(a: Run, b: Run) -> Paired:
     """a minus b over all expected questions (what failed counts as wrong), in per cent or on the judge's scale.
 
     Raises:
         ValueError: runs on other questions, or with another metric.
     """
-    if a.outcome.settings["questions"] != b.outcome.settings["questions"] or a.metric.name != b.metric.name:
+    if not alike(a, b):
         raise ValueError(f"{a.id} and {b.id} are not on the same questions with the same metric")
     factor = 100.0 if a.metric.unit == PERCENT else 1.0
     values = [{q.key: factor * one.metric.values.get(q.key, 0.0) for q in a.questions} for one in (a, b)]
     return paired_comparison(*values, {question.key: question.video for question in a.questions})
 
 
-def compare(a: Made, b: Made) -> str:
+def compare(a: Run, b: Run) -> str:
     """ "+8.20 [+0.70, +15.60], p = 0.031, against table2_7b_egoschema"."""
     found = paired(a, b)
     return f"{found.difference.text(2, signed=True)}, p = {found.p_value:.3f}, against {b.id}"

@@ -58,7 +58,7 @@ class Gallery:
         if self.videos is None or seen is None:
             return [], "no videos' folder was given"
         settings = self.outcome.settings
-        rule = parse_spec(settings["pathways"]).sample
+        rule = parse_spec(settings["method"]).sample
         try:
             frames = self.videos.read(name, rule, decoder=settings["decoder"], size=(84, 112))
         except VideoError as error:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.reports.results import DECIMALS, MetricResult, ResultsError, read_results
+from sfllava_bench.reports.results import DECIMALS, MetricResult, ResultsError
+from sfllava_bench.reports.run import Run
 
 
 def paper_tables(experiments: list[Experiment], out: str | Path) -> dict[str, list[dict[str, str]]]:
@@ -13,16 +14,16 @@ def paper_tables(experiments: list[Experiment], out: str | Path) -> dict[str, li
     """
     tables: dict[str, dict[str, dict[str, str]]] = {}
     for experiment in experiments:
-        table, row, benchmark = experiment.cell
-        cells = tables.setdefault(table, {}).setdefault(row, {"row": row, "sees": str(experiment.pathways)})
-        cells |= cells_of(benchmark, Path(out) / experiment.id / "results.json")
+        table, _, row, benchmark = experiment.cell
+        cells = tables.setdefault(table, {}).setdefault(row, {"row": row, "sees": str(experiment.method)})
+        cells |= cells_of(benchmark, Run(Path(out) / experiment.id))
     return {table: aligned(list(rows.values())) for table, rows in tables.items()}
 
 
-def cells_of(benchmark: str, path: Path) -> dict[str, str]:
+def cells_of(benchmark: str, run: Run) -> dict[str, str]:
     """Column -> text, of one run."""
     try:
-        metrics = read_results(path).metrics
+        metrics = run.results.metrics
     except ResultsError:
         return {benchmark: "-"}
     shown = [metric for metric in metrics if metric.papers_metric] or metrics[:1]

@@ -13,7 +13,7 @@ import pandas as pd
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.layouts import LAYOUTS, answered
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
-from sfllava_bench.reports.compare import Made, read_made
+from sfllava_bench.reports.run import Run
 from sfllava_bench.scores.stats import Interval, clustered_interval
 from sfllava_core.defaults import POCKET, POCKETBENCH, required
 
@@ -66,13 +66,13 @@ def pocketbench_scores(
     experiments: list[Experiment], out: str | Path, layouts: dict[str, Experiment] = LAYOUTS
 ) -> list[LayoutScore]:
     """The table's rows, from finished runs of these experiments. Films that failed count as wrong."""
-    made = {name: read_made(one, out) for name, one in zip(layouts, experiments)}
-    first = next(iter(made.values()))
+    runs = {name: Run.of(one, out) for name, one in zip(layouts, experiments)}
+    first = next(iter(runs.values()))
     weights, films = weights_of(first.questions), {question.key: question.video for question in first.questions}
-    values = {name: right_or_wrong(name, one) for name, one in made.items()}
+    values = {name: right_or_wrong(name, run) for name, run in runs.items()}
     base, rows = next(iter(values.values())), []
-    for name, one in made.items():
-        tokens = sorted(record["visual_tokens"] for record in one.outcome.watched)
+    for name, run in runs.items():
+        tokens = sorted(record["visual_tokens"] for record in run.answers.watched)
         lead = {key: base[key] - values[name][key] for key in base}
         rows.append(
             LayoutScore(
@@ -87,10 +87,10 @@ def pocketbench_scores(
     return rows
 
 
-def right_or_wrong(name: str, made: Made) -> dict[str, float]:
+def right_or_wrong(name: str, run: Run) -> dict[str, float]:
     """1 or 0 for each question; 0 where there is no answer."""
-    records = made.outcome.answers
-    return {q.key: float(q.key in records and answered(name, q, records[q.key]).right) for q in made.questions}
+    records = run.answers.answers
+    return {q.key: float(q.key in records and answered(name, q, records[q.key]).right) for q in run.questions}
 
 
 def form(question: Question) -> str:

@@ -21,7 +21,7 @@ from sfllava_bench.scores.scores import PERCENT, SCALE, ChoiceReading, Metric, a
 from sfllava_bench.scores.stats import Interval, verdict
 from sfllava_core import __version__
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3  # in 2, the settings named the `method` `pathways`
 DECIMALS = {PERCENT: 1, SCALE: 2}  # that a value is shown with
 
 
@@ -160,7 +160,7 @@ def make_results(
     counts, benchmark = outcome.counts(questions), find_benchmark(questions[0].benchmark)
     videos = len({question.video for question in questions})
     return Results(
-        run=run or f"{benchmark.name} {outcome.settings['pathways']}",
+        run=run or f"{benchmark.name} {outcome.settings['method']}",
         benchmark=benchmark.name,
         title=benchmark.title,
         note=note,
@@ -268,7 +268,7 @@ def read_results(path: str | Path) -> Results:
     if type(version) is not int or version != SCHEMA_VERSION:
         raise ResultsError(
             f"{path}: schema version {version!r}, this kit reads {SCHEMA_VERSION}: "
-            "the same command makes it again from its answers"
+            "the same command makes it again from its answers, or says why it cannot"
         )
     try:
         return parse(text, Results)

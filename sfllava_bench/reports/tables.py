@@ -1,19 +1,20 @@
 """What a run has written, as pandas tables: its answers, its judgements, the results of many runs; and a sweep's table.
 
-load_answers(folder).groupby("video").failed.mean()
+load_answers(run).groupby("video").failed.mean()
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.journal import Record, read_journal
 from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.page import render
-from sfllava_bench.reports.results import read_results, text_rows
+from sfllava_bench.reports.results import text_rows
+from sfllava_bench.reports.run import Run
 from sfllava_bench.scores.judge import items_of, mark_of
 
 ANSWER_COLUMNS = ("key", "video", "answer", "failed", "error", "seconds", "prompt_tokens", "new_tokens")
@@ -24,7 +25,7 @@ JUDGEMENT_COLUMNS = (
 WHOLE = ("answered", "expected")  # columns of whole numbers, where a run that failed has none
 
 
-def load_answers(run_folder: str | Path, questions: Sequence[Question] | None = None) -> pd.DataFrame:
+def load_answers(run: str | os.PathLike, questions: Sequence[Question] | None = None) -> pd.DataFrame:
     """A run's answers, one row a question, in the order in which they came.
 
     Columns: key, video, answer (what the model wrote; the letter of a choice by likelihood; several texts a line
@@ -32,7 +33,7 @@ def load_answers(run_folder: str | Path, questions: Sequence[Question] | None = 
     prompt_tokens, new_tokens (sums over a question's texts). Where there is none, a cell is missing.
 
     Args:
-        run_folder: with answers.jsonl in it.
+        run: a `Run`, or its folder.
         questions: of the run. With them there is a row for every question, in their order, those pending too, and the
             columns group, question and reference (the right answer; its letter before it, for a choice).
 
@@ -40,7 +41,7 @@ def load_answers(run_folder: str | Path, questions: Sequence[Question] | None = 
         JournalError: the file is not there or damaged.
         CountsError: it does not add up, or is of other questions.
     """
-    outcome = read_outcome(Path(run_folder) / "answers.jsonl")
+    outcome = Run(Path(run)).answers
     records = {**outcome.answers, **outcome.failures}
     if questions is None:
         return pd.DataFrame([answer_row(record) for record in records.values()], columns=list(ANSWER_COLUMNS))
@@ -75,14 +76,14 @@ def answer_row(record: Record) -> dict[str, object]:
     }
 
 
-def load_judgements(run_folder: str | Path, questions: Sequence[Question] | None = None) -> pd.DataFrame:
+def load_judgements(run: str | os.PathLike, questions: Sequence[Question] | None = None) -> pd.DataFrame:
     """The judgements of a run, by all judges and wordings that were asked, one row a judgement.
 
     Columns: judge, wording, key, kind ("open_ended", or VCGBench's aspects), video, score (0 to 5), yes (open-ended
     only), failed, error, served_model, reply. Of several tries the last one counts.
 
     Args:
-        run_folder: with judgements-....jsonl in it.
+        run: a `Run`, or its folder.
         questions: of the run; with them judgements of earlier, other answers are left out.
 
     Raises:
@@ -91,11 +92,11 @@ def load_judgements(run_folder: str | Path, questions: Sequence[Question] | None
     """
     wanted = None
     if questions is not None:
-        outcome = read_outcome(Path(run_folder) / "answers.jsonl")
+        outcome = Run(Path(run)).answers
         outcome.counts(list(questions))
         wanted = {item.mark for item in items_of(list(questions), outcome)}
     rows = []
-    for path in sorted(Path(run_folder).glob("judgements-*.jsonl")):
+    for path in sorted(Path(run).glob("judgements-*.jsonl")):
         header, records = read_journal(path)
         asked = {"judge": header["settings"].get("model"), "wording": header["settings"].get("wording")}
         last = {mark_of(record): record for record in records}
@@ -107,7 +108,7 @@ def load_judgements(run_folder: str | Path, questions: Sequence[Question] | None
     return pd.DataFrame(rows, columns=list(JUDGEMENT_COLUMNS))
 
 
-def load_results(folder: str | Path) -> pd.DataFrame:
+def load_results(folder: str | os.PathLike) -> pd.DataFrame:
     """The numbers of all runs in a folder (or of the one whose folder it is), one row for each metric of a run.
 
     Columns: as in `Results.rows`.
@@ -115,9 +116,10 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     Raises:
         ResultsError: a results.json cannot be read.
     """
-    own = Path(folder) / "results.json"
-    paths = [own] if own.exists() else sorted(Path(folder).glob("*/results.json"))
-    return rows_frame([row for path in paths for row in read_results(path).rows()])
+    runs = [Run(Path(folder))]
+    if not runs[0].results_file.exists():
+        runs = [Run(file.parent) for file in sorted(Path(folder).glob("*/results.json"))]
+    return rows_frame([row for run in runs for row in run.results.rows()])
 
 
 def rows_frame(rows: list[dict[str, object]]) -> pd.DataFrame:

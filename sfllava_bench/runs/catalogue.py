@@ -1,59 +1,35 @@
-"""The list of runs that make the paper's tables: data/paper/runs.yaml, expanded; and the same runs in miniature."""
+"""The list of experiments that make the paper's tables: data/paper/runs.yaml, expanded."""
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.reports.published import PAPER, published_values, table_rows
-from sfllava_core.methods.base import Grid, Method
-from sfllava_core.prompts import PromptParts
 from sfllava_core.methods.specs import parse_spec
+from sfllava_core.prompts import PromptParts
 
 PROFILES = ("toy", "demo", "full")
+SCHEMA = 2  # in 1, a row's `method` was called `pathways`
 
 
 class RunError(LookupError):
     """A run that is not in the list; says which are."""
 
 
-@dataclass(frozen=True)
-class PaperRun:
-    """One run: a cell of the paper's tables, and what makes it.
+def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[Experiment]:
+    """An experiment for each cell of the paper's tables that it fills; annotation files and videos are still to be given.
 
-    name: such as "table2_7b" or "table4_34b_fast100".  table, size, row: where paper_results.yaml has its value.
-    checkpoint: the model.  published: the paper's values; see `published_values`.  note: a doubt that goes with it.
-    """
-
-    name: str
-    benchmark: str
-    table: str
-    size: str
-    row: str
-    checkpoint: str
-    pathways: Method
-    parts: PromptParts
-    published: dict[str, float]
-    note: str = ""
-
-    @property
-    def id(self) -> str:
-        """The name with the benchmark: a folder's name."""
-        return f"{self.name}_{self.benchmark}"
-
-    def scaled(self, grid: Grid) -> "PaperRun":
-        """The same run for a model of another grid: each pool keeps its proportion to the picture."""
-        return replace(self, pathways=self.pathways.scaled(grid))
-
-
-def load_runs(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[PaperRun]:
-    """All runs of the list, with the values that the paper gives them; cells that it leaves out are not in it.
+    Its id is the run's name with the benchmark, such as "table4_34b_fast100_egoschema".
 
     Raises:
-        PublishedError: a run points to a cell that is not there.  SpecError: a spec that is none.
+        PublishedError: a run points to a cell that is not there.  SpecError: a method that is none.
+        ValueError: a list of another version.
     """
     import yaml
 
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    runs = []
+    if content["schema"] != SCHEMA:
+        raise ValueError(f"{path}: schema {content['schema']}, this kit reads {SCHEMA}: each row names its `method`")
+    experiments = []
     for group in content["groups"]:
         for size in group["sizes"]:
             for row, entry in group["rows"].items():
@@ -63,35 +39,39 @@ def load_runs(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[Paper
                     published = published_values(paper, group["table"], size, row, benchmark)
                     if not published:
                         continue
-                    runs.append(
-                        PaperRun(
-                            name=group["run"].format(size=size, name=entry.get("name", "")),
+                    name = group["run"].format(size=size, name=entry.get("name", ""))
+                    experiments.append(
+                        Experiment(
+                            id=f"{name}_{benchmark}",
                             benchmark=benchmark,
-                            table=group["table"],
-                            size=size,
-                            row=str(row),
-                            checkpoint=content["models"][size]["checkpoint"],
-                            pathways=parse_spec(entry["pathways"]),
+                            model=content["models"][size]["checkpoint"],
+                            method=parse_spec(entry["method"]),
                             parts=PromptParts(**entry.get("parts", {})),
                             published=published,
                             note="; ".join(filter(None, (entry.get("note", ""), group.get("note", "")))),
+                            cell=(group["table"], size, str(row), benchmark),
                         )
                     )
-    return runs
+    return experiments
 
 
-def find_run(runs: list[PaperRun], name: str, benchmark: str | None = None) -> PaperRun:
-    """The run called `name`, alone or with its benchmark ("table2_7b" and "egoschema", or "table2_7b_egoschema").
+def name_of(experiment: Experiment) -> str:
+    """The name that an experiment of the list has on every benchmark: "table2_7b"."""
+    return experiment.id.removesuffix(f"_{experiment.benchmark}")
+
+
+def find_experiment(listed: list[Experiment], name: str, benchmark: str | None = None) -> Experiment:
+    """The one called `name`, alone or with its benchmark ("table2_7b" and "egoschema", or "table2_7b_egoschema").
 
     Raises:
         RunError: there is none, or several and no benchmark is named.
     """
-    found = [run for run in runs if name in (run.id, run.name) and benchmark in (None, run.benchmark)]
+    found = [one for one in listed if name in (one.id, name_of(one)) and benchmark in (None, one.benchmark)]
     if len(found) == 1:
         return found[0]
     if found:
         raise RunError(
-            f"run {name!r} is of several benchmarks: name one of {', '.join(run.benchmark for run in found)}"
+            f"run {name!r} is of several benchmarks: name one of {', '.join(one.benchmark for one in found)}"
         )
-    names = sorted({run.name for run in runs})
+    names = sorted({name_of(one) for one in listed})
     raise RunError(f"no run {name!r}{f' on {benchmark}' if benchmark else ''}; there are {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""The paper's rows as experiments: a run of the list, with the model, files and profile that it is to be made with."""
+"""The paper's experiments, made ready: with the model, files and profile that they are to be run with."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
 from sfllava_bench.questions.records import find_benchmark
 from sfllava_bench.reports.published import PAPER, load_paper
-from sfllava_bench.runs.catalogue import PROFILES, PaperRun, find_run, load_runs
+from sfllava_bench.runs.catalogue import PROFILES, find_experiment, name_of, paper_experiments
 from sfllava_core.budget.arithmetic import ModelShape
 from sfllava_core.checkpoints import load_config
 
@@ -23,17 +23,18 @@ def make_experiment(
     annotations: str | Path | None = None,
     videos: str | Path | None = None,
     max_videos: int | None = None,
-    runs: list[PaperRun] | None = None,
+    listed: list[Experiment] | None = None,
     **settings: object,
 ) -> Experiment:
     """The experiment of one of the paper's runs.
 
     Args:
-        run, benchmark: as in `find_run`: "table2_7b" and "egoschema".
+        run, benchmark: as in `find_experiment`: "table2_7b" and "egoschema".
         profile: "full" is the run itself; "demo" its first 20 videos; "toy" the same on PocketBench with the pocket
             model, each pool in proportion to that model's grid; no toy number is compared with the paper's.
         model, annotations, videos, max_videos: in place of what run and profile say. A folder of videos that has a
             sub-folder called like the benchmark stands for that.
+        listed: the experiments to find it among; None: those of data/paper/runs.yaml.
         settings: further fields of `Experiment` to set otherwise (by, max_new_tokens, share, resize, decoder).
 
     Raises:
@@ -41,32 +42,30 @@ def make_experiment(
     """
     if profile not in PROFILES:
         raise ExperimentError(f"profile {profile!r}: choose one of {', '.join(PROFILES)}")
-    chosen = find_run(load_runs(load_paper()) if runs is None else runs, run, benchmark)
+    chosen = find_experiment(paper_experiments(load_paper()) if listed is None else listed, run, benchmark)
     changes = load_profiles()[profile]
-    task = ""
     if changed := changes.get("benchmark"):
-        task = find_benchmark(chosen.benchmark).task
         model = model or str(ROOT / changes["model"])
-        chosen = replace(chosen, published={}, note=f"{profile} profile of {chosen.id}: not comparable with the paper")
-        chosen = chosen.scaled(model_grid(model))
         annotations, videos = annotations or ROOT / changes["annotations"], videos or ROOT / changes["videos_folder"]
+        chosen = replace(
+            chosen,
+            benchmark=changed,
+            task=find_benchmark(chosen.benchmark).task,
+            method=chosen.method.scaled(model_grid(model)),
+            published={},
+            note=f"{profile} profile of {chosen.id}: not comparable with the paper",
+        )
     if annotations is None or videos is None:
         missing = [name for name, value in (("annotations", annotations), ("videos", videos)) if value is None]
         raise ExperimentError(f"run {chosen.id}: give {' and '.join(missing)} (paths of the annotation files and the videos)")
-    own = Path(videos) / (changed or chosen.benchmark)
-    return Experiment(
+    own = Path(videos) / chosen.benchmark
+    return replace(
+        chosen,
         id=chosen.id if profile == "full" else f"{chosen.id}_{profile}",
-        benchmark=changed or chosen.benchmark,
-        task=task,
-        model=model or chosen.checkpoint,
-        pathways=chosen.pathways,
-        parts=chosen.parts,
+        model=model or chosen.model,
         annotations=Path(annotations),
         videos=own if own.is_dir() else Path(videos),
         max_videos=changes.get("videos") if max_videos is None else max_videos,
-        published=chosen.published,
-        note=chosen.note,
-        cell=(chosen.table, chosen.row, chosen.benchmark),
         **settings,
     )
 
@@ -81,15 +80,15 @@ def make_experiments(names: Sequence[str], benchmark: str | None = None, **optio
     Raises:
         RunError: no such run.  ExperimentError: a path is missing.
     """
-    runs, experiments = load_runs(load_paper()), []
+    listed, experiments = paper_experiments(load_paper()), []
     for name in names:
-        found = [run for run in runs if name in (run.name, run.id)]
-        found = found or [run for run in runs if run.name.startswith(f"{name}_")]
-        found = found or [run for run in runs if name == f"tables_{run.size}" and run.table.startswith("table")]
-        found = [run for run in found if benchmark in (None, run.benchmark)]
+        found = [one for one in listed if name in (name_of(one), one.id)]
+        found = found or [one for one in listed if name_of(one).startswith(f"{name}_")]
+        found = found or [one for one in listed if (one.cell[0][:5], f"tables_{one.cell[1]}") == ("table", name)]
+        found = [one for one in found if benchmark in (None, one.benchmark)]
         if not found:
-            find_run(runs, name, benchmark)  # says which there are
-        experiments += [make_experiment(run.name, run.benchmark, runs=runs, **options) for run in found]
+            find_experiment(listed, name, benchmark)  # says which there are
+        experiments += [make_experiment(one.id, listed=listed, **options) for one in found]
     return experiments
 
 

@@ -23,7 +23,7 @@ def hours_at_least(experiment: Experiment, shape: ModelShape, gpu: GPU = GPUS["h
     """Lower bound by the budget's arithmetic at the GPU's data sheet rates; decoding is not in it."""
     questions, videos = question_counts(experiment.questions())
     new = min(ANSWER_TOKENS, experiment.max_new_tokens)
-    budget = token_budget(experiment.pathways, shape, new_tokens=new)
+    budget = token_budget(experiment.method, shape, new_tokens=new)
     each = -(-questions // videos)
     shared = experiment.share == "video"
     return videos * sum(stage_seconds(budget, shape, gpu, questions=each, share_prefix=shared).values()) / 3600
@@ -36,12 +36,12 @@ def forecast(experiment: Experiment, gpu: GPU = GPUS["h100"]) -> dict[str, str]:
         AnnotationError: the annotation files cannot be used.
     """
     questions, videos = question_counts(experiment.questions())
-    shape, spec = shape_of(experiment.model), experiment.pathways
+    shape, method = shape_of(experiment.model), experiment.method
     hours = None if shape is None else hours_at_least(experiment, shape, gpu)
     return {
         "run": experiment.id,
-        "sees": "the next film: " * experiment.other_film + str(spec),
-        "tokens": "?" if shape is None else f"{spec.token_count(grid=shape.grid):,}",
+        "sees": "the next film: " * experiment.other_film + str(method),
+        "tokens": "?" if shape is None else f"{method.token_count(grid=shape.grid):,}",
         "questions": f"{questions:,}",
         "videos": f"{videos:,}",
         f"hours at least ({gpu.name})": "?" if hours is None else "< 0.01" if hours < 0.01 else f"{hours:.2g}",

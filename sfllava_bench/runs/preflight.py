@@ -121,7 +121,7 @@ def check_experiments(
     out: str | Path | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
 ) -> Preflight:
-    """What all of these experiments need together: each video opened once, memory for each spec, room, the judge.
+    """What all of these experiments need together: each video opened once, memory for each method, room, the judge.
 
     Args:
         out: where the runs' files will be; None: room for them is not tried.
@@ -138,8 +138,8 @@ def check_experiments(
         found = check_videos(list(asked.values()), open_videos(folder))
         videos, notes = videos | found.videos, notes + found.notes
         counts.update(found.questions)
-    for model, spec in dict.fromkeys((experiment.model, experiment.pathways) for experiment in experiments):
-        for lines, new in zip((obstacles, notes), check_memory(model, spec)):
+    for model, method in dict.fromkeys((experiment.model, experiment.method) for experiment in experiments):
+        for lines, new in zip((obstacles, notes), check_memory(model, method)):
             lines += new
     for lines, new in zip((obstacles, notes), check_judge(judge)):
         lines += new
@@ -158,7 +158,7 @@ def check_judge(judge: Judge | None) -> tuple[list[str], list[str]]:
 
 
 def check_memory(
-    model: str | Path, pathways: Method, *, bytes_per_value: int = 2, free_bytes: int | None = None
+    model: str | Path, method: Method, *, bytes_per_value: int = 2, free_bytes: int | None = None
 ) -> tuple[list[str], list[str]]:
     """Do the model and a video's prefix fit the GPU? By the budget's arithmetic, from the checkpoint's config alone.
 
@@ -174,11 +174,11 @@ def check_memory(
     """
     source = str(model)
     shape = ModelShape.from_config(load_config(source))
-    budget = token_budget(pathways, shape)
+    budget = token_budget(method, shape)
     need = memory_bytes(budget, shape, questions=BATCH, bytes_per_value=bytes_per_value)
     said = f"{source} with {budget.visual_tokens} visual tokens needs about {readable(need)}B of memory"
     if budget.context_used > 1:
-        return [f"{source}: {budget.context_tokens} tokens of {pathways} do not fit its {budget.context_limit}"], []
+        return [f"{source}: {budget.context_tokens} tokens of {method} do not fit its {budget.context_limit}"], []
     if free_bytes is None and not torch.cuda.is_available():
         return [], [f"{said}; no GPU here, so nothing was compared"]
     free = torch.cuda.mem_get_info()[0] if free_bytes is None else free_bytes

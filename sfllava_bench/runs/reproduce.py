@@ -8,15 +8,16 @@ from operator import add
 from pathlib import Path
 
 from sfllava_bench.questions.annotations import AnnotationError
-from sfllava_bench.answers.counts import Outcome, read_outcome
+from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.scores.chat import Judge, JudgeError
 from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
-from sfllava_bench.scores.judge import Judgements, judge_answers, judgements_file, settings_of
+from sfllava_bench.scores.judge import judge_answers, judgements_file, settings_of
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
-from sfllava_bench.reports.results import Results, ResultsError, make_results, read_results, write_results
+from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
+from sfllava_bench.reports.run import Run
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
 from sfllava_bench.reports.timing import OneByOne, compare_ways
@@ -63,24 +64,22 @@ def reproduce(
         PreflightError: something is missing; nothing was begun.
         HostError, ModelError: as in `run`; the same again goes on.
     """
-    folder, questions = Path(out) / experiment.id, experiment.questions()
-    needs_judge = judge is not None and any(question.task != MULTIPLE_CHOICE for question in questions)
-    judge = judge if needs_judge else None
+    earlier = Run.of(experiment, out)  # what an earlier start has left
+    questions = earlier.questions
+    judge = judge if needs_judge(questions) else None
     asked_for = fingerprints(experiment, questions, judge, one_by_one)
-    done = finished(folder / "results.json", asked_for, retry_failed)
+    done = finished(earlier, asked_for, retry_failed)
     if done == "all":
-        results = read_results(folder / "results.json")
-        say(f"{experiment.id}: done already, {results.counts}")
-        return replace(results, skipped=True)
+        say(f"{experiment.id}: done already, {earlier.results.counts}")
+        return replace(earlier.results, skipped=True)
 
     videos = open_videos(experiment.videos)
     showing = {"videos": videos, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
-        outcome, earlier = read_outcome(folder / "answers.jsonl"), read_results(folder / "results.json")
-        return score(experiment, questions, outcome, folder, judge, ways=earlier.one_by_one, **showing)
-    preflight(experiment, questions, videos, judge, allow_missing, folder, say)
+        return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
+    preflight(experiment, earlier, videos, judge, allow_missing, say)
     llm = (load or load_model)(experiment.model)
-    adopt(folder, answers_fingerprint(experiment.record(questions, llm)), say)
+    adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
     say(f"{experiment.id}: {outcome.counts(questions)}")
@@ -90,14 +89,14 @@ def reproduce(
         alone = run(llm, [alone], videos, out, file="one_by_one.jsonl", **running)[experiment.id]
         ways = compare_ways(outcome, alone)
         say(f"{experiment.id}: {ways}")
-    return score(experiment, questions, outcome, folder, judge, ways=ways, **showing)
+    return score(experiment, questions, outcome, out, judge, ways=ways, **showing)
 
 
 def score(
     experiment: Experiment,
     questions: list[Question],
     outcome: Outcome,
-    folder: Path,
+    out: str | Path,
     judge: Judge | None,
     *,
     videos: VideoFolder | None,
@@ -107,7 +106,7 @@ def score(
     say: Callable[[str], None] = print,
 ) -> Results:
     """Judge, add up, and write results.json and report.html. No model and no GPU is needed."""
-    judgements: Judgements | None = None
+    folder, judgements = Path(out) / experiment.id, None
     if judge is not None:
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
@@ -133,43 +132,42 @@ def rescore(
     Raises:
         JournalError: the experiment has not been run.  CountsError: its answers are of other questions.
     """
-    folder, questions = Path(out) / experiment.id, experiment.questions()
-    outcome = read_outcome(folder / "answers.jsonl")
+    earlier = Run.of(experiment, out)
+    outcome, questions = earlier.answers, earlier.questions
     videos, kept = None, {}
     with contextlib.suppress(VideoError):
         videos = VideoFolder(experiment.videos)
     with contextlib.suppress(ResultsError):  # what this does not do again stays as it was found
-        earlier = read_results(folder / "results.json")
-        kept = {"asked_for": earlier.plan, "ways": earlier.one_by_one}
-    return score(experiment, questions, outcome, folder, judge, videos=videos, progress=progress, say=say, **kept)
+        kept = {"asked_for": earlier.results.plan, "ways": earlier.results.one_by_one}
+    return score(experiment, questions, outcome, out, judge, videos=videos, progress=progress, say=say, **kept)
 
 
 def preflight(
     experiment: Experiment,
-    questions: list[Question],
+    earlier: Run,
     videos: VideoFolder,
     judge: Judge | None,
     allow_missing: bool,
-    folder: Path,
     say: Callable,
 ) -> None:
     """Videos, memory, room, judge; stops if something is missing. What was watched before is not opened again."""
     watched: set[str] = set()
     with contextlib.suppress(JournalError):
-        watched = {record["watched"] for record in read_outcome(folder / "answers.jsonl").watched}
-    found = check_videos(questions, videos, watched=frozenset(watched))
-    obstacles, notes = map(add, check_memory(experiment.model, experiment.pathways), check_judge(judge))
-    found = replace(found, obstacles=[*obstacles, *check_room(folder)], notes=[*found.notes, *notes])
+        watched = {record["watched"] for record in earlier.answers.watched}
+    found = check_videos(earlier.questions, videos, watched=frozenset(watched))
+    obstacles, notes = map(add, check_memory(experiment.model, experiment.method), check_judge(judge))
+    found = replace(found, obstacles=[*obstacles, *check_room(earlier.folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))
 
 
-def adopt(folder: Path, wanted: str, say: Callable[[str], None]) -> None:
+def adopt(run: Run, wanted: str, say: Callable[[str], None]) -> None:
     """Take over the answers, and judgements, of another run beside this one that asked the very same.
 
     The paper's default is a row of tables 1, 5, 6 and 7: it is run once.
     """
-    if (folder / "answers.jsonl").exists():
+    folder = run.folder
+    if run.answers_file.exists():
         return
     for path in sorted(folder.parent.glob("*/answers.jsonl")):
         with contextlib.suppress(JournalError):
@@ -182,6 +180,11 @@ def adopt(folder: Path, wanted: str, say: Callable[[str], None]) -> None:
                 return
 
 
+def needs_judge(questions: list[Question]) -> bool:
+    """Whether any of them is for a judge; a choice is not."""
+    return any(question.task != MULTIPLE_CHOICE for question in questions)
+
+
 def one_at_a_time(experiment: Experiment, questions: list[Question], number: int) -> Experiment:
     """The same in the released way, on the first videos: everything done again for each question."""
     names = set(list(dict.fromkeys(question.video for question in questions))[:number])
@@ -192,16 +195,16 @@ def one_at_a_time(experiment: Experiment, questions: list[Question], number: int
 def fingerprints(
     experiment: Experiment, questions: list[Question], judge: Judge | None, one_by_one: int
 ) -> dict[str, str]:
-    """Stand for what was asked for: its answers, and all of it. The same again is skipped."""
+    """Fingerprints of the request, of its answers and of all of it; equal means nothing to do."""
     answers = {**experiment.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
     judged = None if judge is None else settings_of(questions, judge)
     return {"answers": fingerprint(answers), "all": fingerprint({**answers, "judge": judged})}
 
 
-def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
+def finished(earlier: Run, asked_for: dict[str, str], retry_failed: bool) -> str:
     """What an earlier start has finished of the same experiment: "all", "answers" or "" for nothing."""
     try:
-        results = read_results(path)
+        results = earlier.results
     except ResultsError:
         return ""
     counts, judge = results.counts, results.judge
@@ -214,7 +217,7 @@ def finished(path: Path, asked_for: dict[str, str], retry_failed: bool) -> str:
 
 def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
     """What is kept of experiments that were broken off, and how to go on, in one line."""
-    answered = sum(count_answered(Path(out) / experiment.id / "answers.jsonl")[0] for experiment in experiments)
+    answered = sum(count_answered(Run(Path(out) / experiment.id).answers_file)[0] for experiment in experiments)
     expected = sum(len(experiment.questions()) for experiment in experiments)
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
 

@@ -1,17 +1,19 @@
-"""Experiments, run one after another: what is done is skipped, what fails is named, and one table is made of them."""
+"""Many experiments: videos shared by all on one model, what is done skipped, what fails named, and one table."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from sfllava_bench.scores.chat import Judge
-from sfllava_bench.reports.compare import Made, compare, first_alike, read_made
+from sfllava_bench.reports.compare import compare, first_alike
+from sfllava_bench.reports.run import Run
 from sfllava_bench.answers.journal import answers_fingerprint
 from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.questions.records import Question
 from sfllava_bench.runs.preflight import check_experiments
-from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, reproduce
+from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, needs_judge, reproduce
 from sfllava_bench.reports.tables import write_table
 from sfllava_bench.answers.surroundings import host_at_fault
-from sfllava_bench.answers.loop import can_share, run
+from sfllava_bench.answers.loop import run
 from sfllava_core.video.folder import VideoFolder
 
 
@@ -19,7 +21,6 @@ def sweep(
     experiments: list[Experiment],
     out: str | Path = "runs",
     *,
-    together: bool = False,
     judge: Judge | None = None,
     load: Callable[[str], object] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
@@ -32,15 +33,16 @@ def sweep(
 ) -> list[dict]:
     """Run a list of experiments; what is done is skipped, what fails is named and the others go on. Builds one table.
 
+    Experiments of one model and one folder of videos are answered in one loop, each video decoded and encoded once for
+    all of them; the answers are the same as alone, the seconds of a video are split evenly. With `one_by_one`, which
+    measures an experiment's own seconds, each is answered by itself.
+
     A run on the same questions as an earlier one of the list is compared with that, question by question.
 
-    Writes out/table.json and out/table.html. Each model is loaded once, where experiments of one model follow each other.
+    Writes out/table.json and out/table.html. A model is loaded once for each folder of videos at most.
 
     Args:
-        together: experiments of one model and one folder of videos are answered in one loop, each video decoded and
-            encoded once for all of them; the answers are the same, the seconds of a video are split evenly. Not with
-            `one_by_one`.
-        The others: as in `reproduce`.
+        as in `reproduce`.
 
     Returns:
         The table's rows: each run's metrics, or its error.
@@ -48,34 +50,49 @@ def sweep(
     Raises:
         HostError: the machine is at fault, so that the others would fail alike; the same again goes on.
     """
-    rows: list[dict] = []
-    made: list[Made] = []
     options = {
         "judge": judge, "load": keep_last(load or load_model), "open_videos": open_videos,
         "allow_missing": allow_missing, "retry_failed": retry_failed, "batch": batch, "progress": progress, "say": say,
     }  # fmt: skip
-    if together and can_share(experiments) and not one_by_one:
-        try:
-            answer_together(experiments, Path(out), **options)
-        except FAILS as error:  # what is missing is named again below, experiment by experiment
-            say(f"not answered together: {error}")
-    for experiment in experiments:
-        told = {"run": experiment.id, "benchmark": experiment.benchmark}
-        try:
-            table_rows = reproduce(experiment, out, one_by_one=one_by_one, **options).rows()
-        except FAILS as error:
-            rows.append({**told, "metric": f"{type(error).__name__}: {error}"})
-            continue
-        if not table_rows:
-            rows.append({**told, "metric": "answered, not judged: name a judge"})
-            continue
-        made.append(read_made(experiment, out))
-        against = first_alike(made)
-        text = None if against is None else compare(made[-1], against)
-        rows += [{**row, "against": None if place else text} for place, row in enumerate(table_rows)]
+    found: dict[int, list[dict]] = {}  # by the experiment's place in the list
+    for places in on_the_same_videos(experiments):
+        if len(places) > 1 and not one_by_one:
+            try:
+                answer_together([experiments[place] for place in places], Path(out), **options)
+            except FAILS as error:  # what is missing is named again below, experiment by experiment
+                say(f"not answered together: {error}")
+        for place in places:
+            found[place] = rows_of(experiments[place], out, one_by_one=one_by_one, **options)
+    rows, runs = [], []
+    for place, experiment in enumerate(experiments):
+        own = found[place]
+        if "value" in own[0]:
+            runs.append(Run.of(experiment, out))
+            earlier = first_alike(runs)
+            against = None if earlier is None else compare(runs[-1], earlier)
+            own = [{**row, "against": None if number else against} for number, row in enumerate(own)]
+        rows += own
     with host_at_fault():
         write_table(rows, Path(out))
     return rows
+
+
+def on_the_same_videos(experiments: list[Experiment]) -> list[list[int]]:
+    """Places in the list of the experiments of one model and one folder of videos, which can share its videos."""
+    groups: dict[object, list[int]] = {}
+    for place, experiment in enumerate(experiments):
+        groups.setdefault((experiment.model, experiment.videos), []).append(place)
+    return list(groups.values())
+
+
+def rows_of(experiment: Experiment, out: str | Path, **options: object) -> list[dict]:
+    """The table's rows of one experiment, run to the end; where it has no metric, a row that says why."""
+    told = {"run": experiment.id, "benchmark": experiment.benchmark}
+    try:
+        rows = reproduce(experiment, out, **options).rows()
+    except FAILS as error:
+        return [{**told, "metric": f"{type(error).__name__}: {error}"}]
+    return rows or [{**told, "metric": "answered, not judged: name a judge"}]
 
 
 @host_at_fault()
@@ -97,17 +114,24 @@ def answer_together(
     Raises:
         PreflightError: something is missing; nothing was begun.
     """
-    asked = [(experiment, experiment.questions()) for experiment in experiments]
-    done = [finished(out / p.id / "results.json", fingerprints(p, q, judge, 0), retry_failed) for p, q in asked]
-    asked = [one for one, state in zip(asked, done) if not state]
+    asked: dict[str, tuple[Experiment, list[Question]]] = {}
+    for experiment in experiments:
+        earlier = Run.of(experiment, out)
+        own = judge if needs_judge(earlier.questions) else None
+        if not finished(earlier, fingerprints(experiment, earlier.questions, own, 0), retry_failed):
+            asked.setdefault(experiment.id, (experiment, earlier.questions))
     if len(asked) < 2:
         return
-    check_experiments([experiment for experiment, _ in asked], judge, out=out, open_videos=open_videos).require(allow_missing)
+    asks = any(needs_judge(questions) for _, questions in asked.values())
+    found = check_experiments(
+        [one for one, _ in asked.values()], judge if asks else None, out=out, open_videos=open_videos
+    )
+    found.require(allow_missing)
     llm, alike = load(experiments[0].model), {}
-    for experiment, questions in asked:  # what asks the very same is answered once; `reproduce` takes it over
+    for experiment, questions in asked.values():  # the very same is asked once; `reproduce` takes its answers over
         alike.setdefault(answers_fingerprint(experiment.record(questions, llm)), experiment)
     videos, some = open_videos(experiments[0].videos), list(alike.values())
-    say(f"{sum(len(questions) for _, questions in asked)} questions in {len(some)} runs on the same videos")
+    say(f"{sum(len(questions) for _, questions in asked.values())} questions in {len(some)} runs on the same videos")
     run(llm, some, videos, out, retry_failed=retry_failed, batch=batch, progress=progress)
 
 

@@ -11,8 +11,10 @@ from typing_extensions import NotRequired, TypedDict
 from sfllava_bench.answers.counts import CountsError, collect, read_outcome
 from sfllava_bench.answers.journal import Journal, JournalError, read_journal
 from sfllava_bench.answers.shapes import ShapeError, check, parse
-from sfllava_bench.reports.compare import Made, first_alike, paired
+from sfllava_bench.questions.records import fingerprint
+from sfllava_bench.reports.compare import first_alike, paired
 from sfllava_bench.reports.results import ResultsError, make_results, read_results, write_results
+from sfllava_bench.reports.run import Run
 from sfllava_bench.scores.scores import all_metrics
 from sfllava_course.__main__ import command
 
@@ -24,7 +26,7 @@ DATA = Path(__file__).parents[2] / "data"
 def journal_of(path, *records, kind="answers", **settings):
     """A journal with these records; answers have the run's stamps."""
     with Journal(path, kind, {**SETTINGS, "model": "0123", **settings}) as journal:
-        stamp = {"run": journal.fingerprint, "model": "0123", "pathways": SETTINGS["pathways"]}
+        stamp = {"run": journal.fingerprint, "model": "0123", "method": SETTINGS["method"]}
         journal.append(*({**record, **(stamp if kind == "answers" else {})} for record in records))
     return path
 
@@ -39,7 +41,7 @@ def change(path, line, **fields):
 ANSWER = {"key": "q0", "video": "v", "answers": ["A"]}
 
 
-@pytest.mark.parametrize("stamp", ["run", "model", "pathways"])
+@pytest.mark.parametrize("stamp", ["run", "model", "method"])
 def test_a_record_of_another_run_is_refused_with_its_line(stamp, tmp_path):
     file = journal_of(tmp_path / "a.jsonl", ANSWER, {**ANSWER, "key": "q1"})
     assert len(read_journal(file)[1]) == 2
@@ -68,7 +70,7 @@ def test_a_line_pasted_from_another_runs_file_is_refused(tmp_path):
         (1, {"settings": {"model": "other"}}, "line 1: its settings are not those of its fingerprint"),
         (1, {"settings": 5}, "line 1: settings is 5, which is no object"),
         (1, {"fingerprint": None}, "line 1: fingerprint is None, which is no text"),
-        (1, {"schema": 2}, "schema 2, this kit reads 1"),
+        (1, {"schema": 3}, "schema 3, this kit reads 2"),
         (2, {"key": 5}, "line 2: key is 5, which is no text"),
         (2, {"key": ["q0"]}, "line 2: key is"),
         (2, {"answers": "A"}, "line 2: answers is 'A', which is no list"),
@@ -88,6 +90,21 @@ def test_records_of_wrong_types_are_refused_with_their_line(line, fields, reason
     change(file, line, **fields)
     with pytest.raises(JournalError, match=reason):
         read_outcome(file)
+
+
+def test_answers_of_an_earlier_version_are_neither_read_nor_gone_on_with(tmp_path):
+    """Schema 1, which called the method `pathways`, as that version wrote it."""
+    settings = {"pathways": SETTINGS["method"], "by": "generation"}
+    run = fingerprint({"schema": 1, "kind": "answers", "settings": settings})
+    header = {"journal": "answers", "schema": 1, "fingerprint": run, "settings": settings}
+    answer = {**ANSWER, "run": run, "pathways": settings["pathways"]}
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in (header, answer)))
+    before = file.read_bytes()
+    for read in (read_journal, read_outcome, lambda path: Journal(path, "answers", SETTINGS)):
+        with pytest.raises(JournalError, match=r"answers\.jsonl: schema 1, this kit reads 2: .*take another .*folder"):
+            read(file)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -216,25 +233,28 @@ def test_json_becomes_a_value_of_its_shape_or_is_refused():
     assert "Invalid JSON" in fault(parse, '{"a": ', Value)
 
 
-def made(name, questions, outcome, metric=0):
-    return Made(name, questions, outcome, all_metrics(questions, outcome)[metric])
+def run_of(name, questions, outcome, metric=0):
+    """A run whose folder has been read already, scored by one of its metrics."""
+    run = Run(Path(name), questions)
+    vars(run).update(answers=outcome, metric=all_metrics(questions, outcome)[metric])
+    return run
 
 
 def test_runs_of_different_metrics_are_not_paired():
     """The same questions, read by two rules: their difference would be of the rules, not of the runs."""
     questions = choices(6)
     outcome = outcome_of(questions, {q.key: q.answer_letter for q in questions})
-    reference, strict = (made(name, questions, outcome, place) for place, name in enumerate(("reference", "strict")))
+    reference, strict = (run_of(name, questions, outcome, place) for place, name in enumerate(("reference", "strict")))
     assert reference.metric.name != strict.metric.name
     with pytest.raises(ValueError, match="strict and reference are not on the same questions with the same metric"):
         paired(strict, reference)
     assert first_alike([reference, strict]) is None
-    again = replace(reference, id="again")
+    again = run_of("again", questions, outcome)
     assert first_alike([strict, reference, again]) is reference
     assert paired(again, reference).difference.value == 0
     others = open_questions(6)
-    other = made("other", others, outcome_of(others, {q.key: q.answer for q in others}))
-    renamed = replace(other, metric=replace(other.metric, name=reference.metric.name))
+    renamed = run_of("renamed", others, outcome_of(others, {q.key: q.answer for q in others}))
+    vars(renamed).update(metric=replace(renamed.metric, name=reference.metric.name))
     with pytest.raises(ValueError, match="not on the same questions"):
         paired(renamed, reference)
 

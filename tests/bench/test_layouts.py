@@ -14,12 +14,13 @@ from pocket.layouts import Film, read_video, tokens_of
 from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.layouts import LAYOUTS, SLOWFAST, ask_through
-from sfllava_bench.answers.loop import can_share, run
+from sfllava_bench.answers.loop import run, sharing
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.toy import of_other_films
 from sfllava_bench.reports import pocketbench
 from sfllava_bench.reports.pocketbench import pocketbench_experiments, pocketbench_scores
-from sfllava_bench.runs.sweeps import sweep
+from sfllava_bench.runs.reproduce import reproduce
+from sfllava_bench.runs.sweeps import on_the_same_videos, sweep
 from sfllava_bench.scores.stats import clustered_interval
 from sfllava_core import Blind, VideoLLM, parse_spec, read_frames, token_budget
 from sfllava_core.budget.arithmetic import MODEL_SHAPES
@@ -72,25 +73,25 @@ def test_frames_read_for_several_numbers_are_those_of_each(name):
 
 def test_the_layouts_are_those_of_the_pocket_models_own_evaluation(pocket):
     """Two implementations that share no code: the same counts, and the same visual tokens of a film."""
-    own = {name: layout.pathways.token_count(grid=pocket.grid) for name, layout in LAYOUTS.items()}
+    own = {name: layout.method.token_count(grid=pocket.grid) for name, layout in LAYOUTS.items()}
     assert {name: own[name] for name in SAME_AS_POCKETS} == {
         name: tokens_of(POCKET_LAYOUTS[theirs]) for name, theirs in SAME_AS_POCKETS.items()
     }
     film = Film(pocket.model, read_video(FILMS.find("pocket_0003")))
     pixels = read_frames(FILMS.find("pocket_0003"), [50, 150, 48, 22, 11, 5, 4], size=(96, 96))
     for name, theirs in SAME_AS_POCKETS.items():
-        spec = LAYOUTS[name].pathways
+        spec = LAYOUTS[name].method
         tokens = pocket.watch_frames(pixels.sampled(spec.num_frames), spec).tokens
         assert torch.allclose(tokens, film.visual_tokens(POCKET_LAYOUTS[theirs]), atol=2e-4), name
 
 
 def test_the_pocket_checkpoint_records_its_default_spec(pocket):
     """config.json's `video_pathways`; pocket/model.py writes it."""
-    assert pocket.method == LAYOUTS[SLOWFAST].pathways
+    assert pocket.method == LAYOUTS[SLOWFAST].method
 
 
 def test_equal_tokens_are_nearly_equal():
-    counts = {name: layout.pathways.token_count(grid=(12, 12)) for name, layout in LAYOUTS.items()}
+    counts = {name: layout.method.token_count(grid=(12, 12)) for name, layout in LAYOUTS.items()}
     rivals = [name for name in counts if "equal" in name or name.startswith(("uniform", "image"))]
     assert len(rivals) == 5
     assert all(abs(counts[name] / counts[SLOWFAST] - 1) < 0.08 for name in rivals), counts
@@ -111,7 +112,7 @@ def test_shared_films_are_answered_as_each_spec_by_itself(pocket, questions):
     elsewhere = {question.key: question.video for question in of_other_films(some)}
     texts = {(one.layout, one.question.key): one.text for one in found}
     for name, layout in LAYOUTS.items():
-        watched = {film: pocket.watch(FILMS.find(film), layout.pathways) for film in ("pocket_0003", "pocket_0079")}
+        watched = {film: pocket.watch(FILMS.find(film), layout.method) for film in ("pocket_0003", "pocket_0079")}
         for question in some:
             film = elsewhere[question.key] if layout.other_film else question.video
             text = question.questions[0]
@@ -128,7 +129,7 @@ def test_answers_are_the_same_from_run_to_run(questions):
 
 def test_right_is_exact_words_or_the_letter(pocket, questions):
     some = about(questions, "pocket_0003")
-    for one in ask_through(pocket, {"one": LAYOUTS[SLOWFAST].pathways}, some, FILMS):
+    for one in ask_through(pocket, {"one": LAYOUTS[SLOWFAST].method}, some, FILMS):
         if one.question.options:
             assert one.right == (one.text[:1].upper() == one.question.answer_letter)
         else:
@@ -182,19 +183,23 @@ def test_together_and_one_after_another_give_the_same_answers(pocket, tmp_path):
     """With every option that a sweep has, each at its default: none may travel on to where it is not known."""
     experiments = experiments_of(2)
     options = {name: one.default for name, one in signature(sweep).parameters.items() if one.kind is one.KEYWORD_ONLY}
-    options |= {"together": True, "load": lambda name: pocket, **QUIET}
+    options |= {"load": lambda name: pocket, **QUIET}
     assert options.keys() >= {"one_by_one", "batch", "retry_failed", "open_videos"}
     sweep(experiments, tmp_path / "together", **options)
-    sweep(experiments, tmp_path / "apart", load=lambda name: pocket, **QUIET)
+    for experiment in experiments:
+        reproduce(experiment, tmp_path / "apart", load=lambda name: pocket, **QUIET)
     assert answers_in(tmp_path / "together", experiments) == answers_in(tmp_path / "apart", experiments)
 
 
 def test_only_experiments_of_one_kind_share(pocket):
     experiments = experiments_of(2)
-    assert can_share(experiments) and not can_share([experiments[0], experiments[0]])
-    assert not can_share([experiments[0], replace(experiments[1], model="another")])
-    assert not can_share([replace(experiment, share="nothing") for experiment in experiments])
-    assert not can_share([replace(experiment, decoder="decord") for experiment in experiments])
+    assert sharing(experiments) == [experiments]
+    for alone in ({"share": "nothing"}, {"decoder": "decord"}):
+        assert sharing(changed := [replace(one, **alone) for one in experiments]) == [[one] for one in changed]
+    assert on_the_same_videos(experiments) == [list(range(len(experiments)))]
+    first, second, third = experiments[:3]
+    assert on_the_same_videos([first, replace(second, model="another"), third]) == [[0, 2], [1]]
+    assert on_the_same_videos([first, replace(second, videos=Path("elsewhere")), third]) == [[0, 2], [1]]
     with pytest.raises(ValueError, match="ids of their own"):
         run(pocket, [experiments[0], experiments[0]], FILMS, Path("nowhere"))
 
@@ -202,7 +207,7 @@ def test_only_experiments_of_one_kind_share(pocket):
 def test_the_table_weighs_forms_and_families_alike(pocket, tmp_path):
     """Each number by hand from the records, the intervals by the library's own bootstrap."""
     experiments = experiments_of(4)
-    sweep(experiments, tmp_path, together=True, load=lambda name: pocket, **QUIET)
+    sweep(experiments, tmp_path, load=lambda name: pocket, **QUIET)
     scores = pocketbench_scores(experiments, tmp_path, FEW)
     assert [row.layout for row in scores] == list(FEW) and scores[0].lead is None
     assert [row.tokens for row in scores] == [776, 200, 744, 0, 776]

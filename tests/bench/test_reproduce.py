@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoConfig, LlavaNextForConditionalGeneration
 
-from sfllava_bench.reports.compare import paired, read_made
+from sfllava_bench.reports.compare import paired
 from sfllava_bench.reports.results import read_results
+from sfllava_bench.reports.run import Run
 from sfllava_bench.runs.experiments import make_experiment
 from sfllava_bench.runs.preflight import PreflightError
 from sfllava_bench.runs.reproduce import reproduce, rescore
@@ -255,14 +256,14 @@ def test_a_sweep_compares_runs_on_the_same_questions(checkpoint, pocketbench, tm
     other = experiment_for("table4_7b_fast100", "egoschema", checkpoint, pocketbench, by="likelihood")
     rows = sweep([default, same, other], tmp_path, load=Loader(), **QUIET)
     assert [row["against"] for row in rows][:2] == [None, f"+0.00 [+0.00, +0.00], p = 1.000, against {default.id}"]
-    made = [read_made(experiment, tmp_path) for experiment in (default, other)]
+    runs = [Run.of(experiment, tmp_path) for experiment in (default, other)]
     difference = rows[2]["value"] - rows[0]["value"]
-    assert paired(made[1], made[0]).difference.value == pytest.approx(difference, abs=0.1)
-    assert rows[2]["against"].startswith(f"{paired(made[1], made[0]).difference.value:+.2f} [")
+    assert paired(runs[1], runs[0]).difference.value == pytest.approx(difference, abs=0.1)
+    assert rows[2]["against"].startswith(f"{paired(runs[1], runs[0]).difference.value:+.2f} [")
     open_ended = experiment_for("table1_7b", "msvd", checkpoint, pocketbench)
     reproduce(open_ended, tmp_path, load=Loader(), **QUIET)
     with pytest.raises(ValueError, match="not on the same questions"):
-        paired(made[0], read_made(open_ended, tmp_path))
+        paired(runs[0], Run.of(open_ended, tmp_path))
 
 
 def test_a_sweep_asks_again_what_failed_only_where_it_is_told_to(checkpoint, pocketbench, tmp_path):

@@ -71,7 +71,7 @@ def test_every_question_gets_its_record(name, llm, excerpts, tmp_path):
     for question in questions:
         record = outcome.answers[question.key]
         assert len(record["answers"]) == len(question.questions) == len(record["new_tokens"])
-        assert record["pathways"] == str(SPEC)
+        assert record["method"] == str(SPEC)
         assert record["model"] == model_fingerprint(llm.model)
         assert all(tokens > 12 for tokens in record["prompt_tokens"])  # 2 * 4 + 4 visual tokens and the text
     assert {record["watched"] for record in outcome.watched} == {q.video for q in questions}

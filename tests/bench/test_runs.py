@@ -8,8 +8,8 @@ from sfllava_bench.answers.experiment import ExperimentError
 from sfllava_bench.questions.records import Question
 from sfllava_bench.questions.toy import toy_questions
 from sfllava_bench.reports.pocketbench import pocketbench_experiments
-from sfllava_bench.reports.published import PublishedError, load_paper, published_values
-from sfllava_bench.runs.catalogue import RunError, find_run, load_runs
+from sfllava_bench.reports.published import PAPER, PublishedError, load_paper, published_values
+from sfllava_bench.runs.catalogue import RunError, find_experiment, paper_experiments
 from sfllava_bench.runs.entry import experiments_for
 from sfllava_bench.runs.experiments import make_experiment
 from sfllava_core import ImageGrid, SlowFast, parse_spec
@@ -23,8 +23,8 @@ def paper():
 
 
 @pytest.fixture(scope="module")
-def runs(paper):
-    return load_runs(paper)
+def listed(paper):
+    return paper_experiments(paper)
 
 
 @pytest.mark.parametrize(
@@ -60,38 +60,47 @@ def test_cells_that_are_not_there_are_said(paper, where):
         published_values(paper, *where)
 
 
-def test_every_table_has_its_runs(runs):
-    tables = {(run.table[:6], run.size) for run in runs if run.table.startswith("table")}
+def test_every_table_has_its_experiments(listed):
+    tables = {(table[:6], size) for table, size, *_ in (one.cell for one in listed) if table.startswith("table")}
     assert tables == {(f"table{n}", size) for n in range(1, 8) for size in ("7b", "34b")}
-    assert len({run.id for run in runs}) == len(runs)
-    assert all(run.published and run.checkpoint.startswith("llava-hf/") for run in runs)
-    own = [run for run in runs if run.row == "SF-LLaVA"]
+    assert len({one.id for one in listed}) == len(listed)
+    assert all(one.published and one.model.startswith("llava-hf/") for one in listed)
+    own = [one for one in listed if one.cell[2] == "SF-LLaVA"]
     assert len(own) == 2 * (4 + 3 + 1)
-    assert {str(run.pathways) for run in own} == {str(SlowFast())}
+    assert {str(one.method) for one in own} == {str(SlowFast())}
 
 
-def test_runs_are_what_the_paper_calls_them(runs):
-    for run in runs:
-        if run.table == "table4_fast_only":
-            assert (run.pathways.num_frames, run.pathways.slow) == (int(run.row), None)
-            assert run.pathways.token_count() == int(run.row) * 16
-        if run.table in ("table5_slow_pooling", "table6_fast_pooling"):
-            frames, *sides = map(int, run.row.split("x"))
-            pathway = "slow" if run.table.startswith("table5") else "fast"
-            assert run.pathways.token_counts()[pathway] == frames * sides[0] * sides[1]
-        if run.table == "table7_prompts":
-            assert list(vars(run.parts).values()).count(False) == (run.row != "all")
-            assert run.row == "all" or not getattr(run.parts, run.row.removeprefix("no_"))
+def test_experiments_are_what_the_paper_calls_them(listed):
+    for one in listed:
+        table, _, row, benchmark = one.cell
+        assert one.benchmark == benchmark
+        if table == "table4_fast_only":
+            assert (one.method.num_frames, one.method.slow) == (int(row), None)
+            assert one.method.token_count() == int(row) * 16
+        if table in ("table5_slow_pooling", "table6_fast_pooling"):
+            frames, *sides = map(int, row.split("x"))
+            pathway = "slow" if table.startswith("table5") else "fast"
+            assert one.method.token_counts()[pathway] == frames * sides[0] * sides[1]
+        if table == "table7_prompts":
+            assert list(vars(one.parts).values()).count(False) == (row != "all")
+            assert row == "all" or not getattr(one.parts, row.removeprefix("no_"))
 
 
-def test_runs_are_found_by_name(runs):
-    run = find_run(runs, "table2_7b", "egoschema")
-    assert run is find_run(runs, "table2_7b_egoschema")
-    assert (run.published, str(run.pathways)) == ({"accuracy": 47.2}, str(SlowFast()))
+def test_experiments_are_found_by_name(listed):
+    one = find_experiment(listed, "table2_7b", "egoschema")
+    assert one is find_experiment(listed, "table2_7b_egoschema")
+    assert (one.published, str(one.method)) == ({"accuracy": 47.2}, str(SlowFast()))
     with pytest.raises(RunError, match="nextqa, egoschema, intentqa"):
-        find_run(runs, "table2_7b")
+        find_experiment(listed, "table2_7b")
     with pytest.raises(RunError, match=r"no run 'table8'.*table1_34b"):
-        find_run(runs, "table8")
+        find_experiment(listed, "table8")
+
+
+def test_a_list_of_an_earlier_version_is_refused(paper, tmp_path):
+    old = (PAPER / "runs.yaml").read_text().replace("schema: 2", "schema: 1").replace("method: ", "pathways: ")
+    (tmp_path / "runs.yaml").write_text(old)
+    with pytest.raises(ValueError, match=r"runs\.yaml: schema 1, this kit reads 2: each row names its `method`"):
+        paper_experiments(paper, tmp_path / "runs.yaml")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +145,7 @@ def test_pocketbench_takes_the_shape_of_each_table():
 
 
 @pytest.mark.parametrize("number", [0, -3])
-def test_numbers_of_videos_below_one_are_refused(number, runs):
+def test_numbers_of_videos_below_one_are_refused(number):
     paths = {"annotations": TINY, "videos": TINY}
     with pytest.raises(ExperimentError, match=f"max_videos={number}: take at least 1"):
         make_experiment("table2_7b", "egoschema", max_videos=number, **paths)

@@ -22,7 +22,7 @@ from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.scores import all_metrics, choice_reading
 
 OPTIONS = ("a cat", "a dog", "a cow", "a hen", "a pig")
-SETTINGS = {"pathways": "frames4_slow2-to2x2_fastall-to1x1", "by": "generation"}
+SETTINGS = {"method": "frames4_slow2-to2x2_fastall-to1x1", "by": "generation"}
 
 
 def outcome_of(questions, answers, watched=(), **settings):
@@ -152,8 +152,8 @@ def test_results_survive_the_file_and_other_versions_are_refused(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     for content, reason in (
         ({**json.loads((tmp_path / "results.json").read_text()), "schema_version": 99}, "99"),
-        ({"schema_version": 2}, "it lacks run"),
-        ({"schema_version": 1}, "schema version 1, this kit reads 2: the same command makes it again from its answers"),
+        ({"schema_version": 3}, "it lacks run"),
+        ({"schema_version": 2}, "schema version 2, this kit reads 3: the same command makes it again from its answers"),
         ([], "None"),
     ):
         (tmp_path / "other.json").write_text(json.dumps(content))

@@ -56,6 +56,24 @@ def test_answers_are_a_row_a_question(run_folder):
     assert found.seconds.sum() == 0.75 and (found.loc["what0", ["prompt_tokens", "new_tokens"]] == [22, 5]).all()
 
 
+def test_a_run_is_its_folder_and_what_is_in_it(run_folder):
+    folder, questions = run_folder
+    run = sfllava_bench.Run(folder, questions)
+    assert load_answers(run).equals(load_answers(folder)) and load_judgements(run).empty
+    assert (run.id, str(run.answers.counts(questions))) == (
+        folder.name,
+        "4 expected = 2 answered + 1 failed + 1 pending",
+    )
+    for ask in (lambda: run.results, lambda: run.judgements):
+        with pytest.raises(ResultsError, match=r"results\.json: it cannot be read"):
+            ask()
+    write_results(make_results(questions, run.answers, run=run.id), run.results_file)
+    assert (run.judgements, run.metric.name) == (None, run.results.metrics[0].name)
+    assert len(load_results(run)) == len(run.results.metrics)
+    with pytest.raises(ValueError, match=f"run {run.id}: give its questions"):
+        _ = sfllava_bench.Run(folder).metric
+
+
 def test_with_its_questions_every_one_has_a_row(run_folder):
     folder, questions = run_folder
     found = load_answers(folder, questions)

@@ -16,7 +16,7 @@ from sfllava_bench.answers.experiment import ExperimentError
 from sfllava_bench.questions.annotations import question_counts
 from sfllava_bench.reports.paper_tables import paper_tables
 from sfllava_bench.reports.published import load_paper
-from sfllava_bench.runs.catalogue import load_runs
+from sfllava_bench.runs.catalogue import paper_experiments
 from sfllava_bench.runs.entry import annotations_beside, experiments_for, folder_for, judge_for
 from sfllava_bench.runs.forecast import forecast, hours_at_least, shape_of
 from sfllava_bench.runs.preflight import PreflightError, check_experiments
@@ -48,27 +48,29 @@ def test_tables_1_to_7_in_miniature_and_a_second_run_is_skipped_whole(tmp_path):
         for kind in kinds
         for experiment in experiments_for("tables_7b", kind, toy_videos=2, max_new_tokens=4)
     ]
-    listed = [run for run in load_runs(load_paper()) if run.size == "7b" and run.table.startswith("table")]
-    runs = [run for run in listed if run.benchmark in kinds]
-    assert {experiment.id for experiment in experiments} == {f"{run.id}_toy" for run in runs}
-    assert {run.row for run in runs} | {"LLaVA-NeXT-Image"} == {run.row for run in listed}
+    listed = [one for one in paper_experiments(load_paper()) if one.cell[1] == "7b" and one.cell[0][:5] == "table"]
+    wanted = [one for one in listed if one.benchmark in kinds]
+    assert {experiment.id for experiment in experiments} == {f"{one.id}_toy" for one in wanted}
+    assert {one.cell[2] for one in wanted} | {"LLaVA-NeXT-Image"} == {one.cell[2] for one in listed}
     assert {Path(one.model) for one in experiments} == {POCKET} and not any(one.published for one in experiments)
-    model = VideoLLM.from_pretrained(POCKET, device="cpu")
+    model, said = VideoLLM.from_pretrained(POCKET, device="cpu"), []
     with JudgeServer(["plain", "prose"]) as server:
-        rows = sweep(experiments, tmp_path, together=True, judge=judge_of(server), load=lambda name: model, **QUIET)
+        told = {**QUIET, "say": said.append}
+        rows = sweep(experiments, tmp_path, judge=judge_of(server), load=lambda name: model, **told)
+        assert [text for text in said if "together" in text] == [] and "runs on the same videos" in said[0]
         before, asked = stamps(tmp_path), len(server.requests)
 
         def refuse(name):
             raise AssertionError("a model was loaded for what is done")
 
-        again = sweep(experiments, tmp_path, together=True, judge=judge_of(server), load=refuse, **QUIET)
+        again = sweep(experiments, tmp_path, judge=judge_of(server), load=refuse, **QUIET)
         assert (again, stamps(tmp_path), len(server.requests)) == (rows, before, asked)
     assert all("value" in row for row in rows), rows
     tables = paper_tables(experiments, tmp_path)
     assert {name[:6] for name in tables} == {f"table{number}" for number in range(1, 8)}
-    for run in runs:
-        (row,) = [row for row in tables[run.table] if row["row"] == run.row]
-        cells = [text for name, text in row.items() if name.startswith(f"{run.benchmark} ")]
+    for table, _, name, benchmark in (one.cell for one in wanted):
+        (row,) = [row for row in tables[table] if row["row"] == name]
+        cells = [text for column, text in row.items() if column.startswith(f"{benchmark} ")]
         assert cells and "-" not in cells and not any("paper" in text for text in cells)
     assert {name.split()[-1] for name in tables["table3_text_generation"][0]} >= {"judge_temporal", "judge_mean"}
     assert paper_tables(experiments[:1], tmp_path / "nowhere")["table1_open_ended"][0]["row"] == "SF-LLaVA"

@@ -357,7 +357,7 @@ def test_several_words_after_one_option(words, read):
 def test_methods_are_listed_with_their_tokens(capsys):
     assert run_here(["bench", "methods"]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
-    assert first.split() == ["method", "frames", "tokens", "pathways"]
+    assert first.split() == ["layout", "frames", "tokens", "method"]
     listed = {name: line for name, line in zip(LAYOUTS, lines, strict=True) if line.startswith(name)}
     assert list(listed) == list(LAYOUTS)
     assert listed["SlowFast"].split()[1:3] == ["50", "776"] and listed["image grid"].split()[-2] == "744"
