@@ -14,7 +14,8 @@ from pathlib import Path
 from sfllava_bench.answers.counts import Counts, CountsError, Outcome
 from sfllava_bench.answers.journal import Record, refuse_constant
 from sfllava_bench.answers.shapes import SessionRecord, ShapeError, parse
-from sfllava_bench.questions.records import Question, find_benchmark
+from sfllava_bench.questions.benchmarks.base import find_benchmark
+from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.timing import OneByOne, Timing, timing
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.scores import PERCENT, SCALE, ChoiceReading, Metric, all_metrics, choice_reading

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
-from sfllava_bench.questions.records import find_benchmark
+from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, load_paper
 from sfllava_bench.runs.catalogue import PROFILES, PaperRun, find_run, load_runs
 from sfllava_core.budget.arithmetic import ModelShape
