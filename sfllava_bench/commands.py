@@ -13,11 +13,19 @@ bench = commands(help="Reproduce the paper's tables.", epilog="Example: sfllava 
 speed = commands(invoke_without_command=True, no_args_is_help=False)
 GO_ON = "the same command starts again"
 
-Runs = Annotated[list[str], Option("--run", metavar="NAME...", help="such as table2_7b, table4_7b, tables_7b")]
-Benchmark = Annotated[str | None, Option(help="such as egoschema, where a run is of several")]
+Runs = Annotated[list[str] | None, Option("--run", metavar="NAME...", help="such as table2_7b, table4_7b, tables_7b")]
+Methods = Annotated[
+    list[str] | None,
+    Option("--method", metavar="NAME...", help="in place of --run: slowfast, one of bench methods, or a spec"),
+]
+Benchmark = Annotated[
+    str | None, Option(help="such as egoschema, where a run is of several; --method on one file: own")
+]
 Profile = Annotated[Literal["toy", "demo", "full"], Option(help="demo: 20 videos; toy: PocketBench, pocket model")]
 Model = Annotated[str | None, Option(help="a checkpoint's folder or hub id, in place of the run's own")]
-Annotations = Annotated[Path | None, Option(help="folder of the annotation files")]
+Annotations = Annotated[
+    Path | None, Option(help="folder of the annotation files; or a file of your own questions (CSV, JSON lines)")
+]
 Videos = Annotated[Path | None, Option(help="folder of the videos")]
 MaxVideos = Annotated[int | None, Option(help="only the questions about the first so many videos")]
 NewTokens = Annotated[int, Option("--max-new-tokens", help="an answer is cut there")]
@@ -64,7 +72,8 @@ def methods(model: Annotated[str, Option(show_default="data/pocket", help="whose
 
 @command(bench, "bench check --run table2_7b --annotations DIR --videos DIR")
 def check(
-    run: Runs,
+    run: Runs = None,
+    method: Methods = None,
     benchmark: Benchmark = None,
     profile: Profile = "full",
     model: Model = None,
@@ -79,13 +88,12 @@ def check(
     ] = False,
 ) -> int:
     """Are all videos there, and do they open?"""
-    from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.preflight import check_videos
     from sfllava_core.video.folder import VideoFolder
 
-    experiments = make_experiments(
-        run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos, max_videos=max_videos,
-        max_new_tokens=max_new_tokens, by=by, decoder=decoder,
+    experiments = experiments_of(
+        run, method, benchmark, profile=profile, model=model, annotations=annotations, videos=videos,
+        max_videos=max_videos, max_new_tokens=max_new_tokens, by=by, decoder=decoder,
     )  # fmt: skip
     found = [check_videos(experiment.questions(), VideoFolder(experiment.videos)) for experiment in experiments]
     for experiment, one in zip(experiments, found):
@@ -97,7 +105,8 @@ def check(
 
 @command(bench, "bench run --profile toy --run table2_7b --benchmark egoschema", name="run")
 def run_experiments(
-    run: Runs,
+    run: Runs = None,
+    method: Methods = None,
     benchmark: Benchmark = None,
     profile: Profile = "full",
     model: Model = None,
@@ -119,14 +128,13 @@ def run_experiments(
     experiments = []
     try:
         from sfllava_bench.reports.results import text_rows
-        from sfllava_bench.runs.experiments import make_experiments
         from sfllava_bench.runs.reproduce import how_to_go_on, reproduce
         from sfllava_bench.runs.sweeps import sweep
 
         if one_by_one < 0:
             raise ValueError(f"--one-by-one {one_by_one}: give at least 1 video, or 0 for none")
-        experiments = make_experiments(
-            run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos,
+        experiments = experiments_of(
+            run, method, benchmark, profile=profile, model=model, annotations=annotations, videos=videos,
             max_videos=max_videos, max_new_tokens=max_new_tokens, by=by, decoder=decoder,
         )  # fmt: skip
         options = {
@@ -140,13 +148,17 @@ def run_experiments(
         )
     except KeyboardInterrupt as error:
         raise type(error)(how_to_go_on(experiments, out) if experiments else GO_ON) from None
+    if not rows:
+        show(f"answers: {out / experiments[0].id / 'answers.jsonl'}")
+        return 0
     show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
 
 
 @command(bench, "bench score --profile toy --run table1_7b --judge gpt-4o")
 def score(
-    run: Runs,
+    run: Runs = None,
+    method: Methods = None,
     benchmark: Benchmark = None,
     profile: Profile = "full",
     model: Model = None,
@@ -163,12 +175,11 @@ def score(
 ) -> int:
     """Score a finished run again, by another judge say; needs no model."""
     from sfllava_bench.reports.results import text_rows
-    from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.reproduce import rescore
 
-    experiments = make_experiments(
-        run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos, max_videos=max_videos,
-        max_new_tokens=max_new_tokens, by=by, decoder=decoder,
+    experiments = experiments_of(
+        run, method, benchmark, profile=profile, model=model, annotations=annotations, videos=videos,
+        max_videos=max_videos, max_new_tokens=max_new_tokens, by=by, decoder=decoder,
     )  # fmt: skip
     chosen = make_judge(judge, judge_url, wording)
     rows = [row for experiment in experiments for row in rescore(experiment, out, chosen, say=show).rows()]
@@ -218,6 +229,25 @@ def decode(
         raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
     show_table(compare_decoding(films or None, num_frames, 60 * minutes))
     print("the same frames to the last pixel, both ways")
+
+
+def experiments_of(
+    run: list[str] | None, method: list[str] | None, benchmark: str | None, *, profile: str, **options: object
+) -> list:
+    """The paper's runs of these names, or these methods on what `--annotations` and `--videos` give."""
+    from sfllava_bench.command_line import UsageError
+    from sfllava_bench.runs.experiments import make_experiments
+    from sfllava_bench.runs.own import own_experiments
+
+    if run and method:
+        raise ValueError(f"--method {' '.join(method)}: --run {' '.join(run)} says already what is seen")
+    if run:
+        return make_experiments(run, benchmark, profile=profile, **options)
+    if not method:
+        raise UsageError("Missing option '--run' (or '--method', with '--annotations' and '--videos').")
+    if profile != "full":
+        raise ValueError(f"--profile {profile}: it goes with --run; --method takes --max-videos")
+    return own_experiments(method, benchmark, **options)
 
 
 def make_judge(name: str | None, url: str | None, wording: Path | None):

@@ -21,7 +21,8 @@ class Question:
 
     key: unique within the benchmark.  video: the video's name as the annotation file has it, without extension.
     questions: one text; or two paraphrases, both asked, judged together.
-    answer: the reference answer.  options, answer_index: for multiple choice (answer_index counts from 0).
+    answer: the reference answer; "" where there is none.
+    options, answer_index: for multiple choice (answer_index counts from 0; None where there is no answer).
     group: the type of question, for the report.  aspects: what a judge scores 0-5, for text generation.
     """
 
@@ -34,6 +35,11 @@ class Question:
     options: tuple[str, ...] = ()
     answer_index: int | None = None
     group: str = ""
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether there is an answer to compare with; without one a question is asked, and not scored."""
+        return bool(self.answer)
 
     @property
     def aspects(self) -> tuple[str, ...]:

@@ -43,14 +43,18 @@ def first_alike(made: list[Made]) -> Made | None:
 def paired(a: Made, b: Made) -> Paired:
     """a minus b over all expected questions (what failed counts as wrong), in per cent or on the judge's scale.
 
+    Left out are questions that the metric is not of: those of another task, and those without an answer to compare with.
+
     Raises:
         ValueError: runs on other questions, or with another metric.
     """
     if a.outcome.settings["questions"] != b.outcome.settings["questions"] or a.metric.name != b.metric.name:
         raise ValueError(f"{a.id} and {b.id} are not on the same questions with the same metric")
     factor = 100.0 if a.metric.unit == PERCENT else 1.0
-    values = [{q.key: factor * one.metric.values.get(q.key, 0.0) for q in a.questions} for one in (a, b)]
-    return paired_comparison(*values, {question.key: question.video for question in a.questions})
+    tasks = {q.task for q in a.questions if q.key in a.metric.values or q.key in b.metric.values}
+    scored = [question for question in a.questions if question.has_reference and question.task in tasks]
+    values = [{q.key: factor * one.metric.values.get(q.key, 0.0) for q in scored} for one in (a, b)]
+    return paired_comparison(*values, {question.key: question.video for question in scored})
 
 
 def compare(a: Made, b: Made) -> str:

@@ -53,12 +53,28 @@ class MetricResult:
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """How much was asked, and how much the published benchmark has (None: its size varies)."""
+    """How much was asked, and how much the published benchmark has (None: its size varies).
+
+    unscored: questions that have no answer to compare with; no number is over them.
+    """
 
     questions: int
     videos: int
     published_questions: int | None
     published_videos: int | None
+    unscored: int = 0
+
+    @property
+    def no_score(self) -> str:
+        """What there is to say of questions without an answer to compare with; empty where all have one."""
+        if not self.unscored:
+            return ""
+        if self.unscored == self.questions:
+            return "answers, and no score: no question has an answer to compare with"
+        return (
+            f"{self.unscored} of {self.questions} questions have no answer to compare with: "
+            f"the numbers are over the other {self.questions - self.unscored}"
+        )
 
     @property
     def whole(self) -> bool:
@@ -159,7 +175,7 @@ def make_results(
         CountsError: the records are not of these questions.
     """
     counts, benchmark = outcome.counts(questions), find_benchmark(questions[0].benchmark)
-    videos = len({question.video for question in questions})
+    videos, unscored = len({q.video for q in questions}), sum(not q.has_reference for q in questions)
     return Results(
         run=run or f"{benchmark.name} {outcome.settings['pathways']}",
         benchmark=benchmark.name,
@@ -171,7 +187,7 @@ def make_results(
         settings=outcome.settings,
         fingerprint=outcome.fingerprint,
         sessions=tuple(outcome.sessions),
-        set=QuestionSet(len(questions), videos, benchmark.questions, benchmark.videos),
+        set=QuestionSet(len(questions), videos, benchmark.questions, benchmark.videos, unscored),
         counts=counts,
         failures=dict(Counter(record["error"] for record in outcome.failures.values()).most_common()),
         metrics=tuple(metric_result(one, published or {}) for one in all_metrics(questions, outcome, judgements)),

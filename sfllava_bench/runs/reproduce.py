@@ -11,10 +11,10 @@ from sfllava_bench.questions.annotations import AnnotationError
 from sfllava_bench.answers.counts import Outcome, read_outcome
 from sfllava_bench.scores.chat import Judge, JudgeError
 from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
-from sfllava_bench.scores.judge import Judgements, judge_answers, judgements_file, settings_of
+from sfllava_bench.scores.judge import Judgements, judge_answers, judgements_file, kinds_of, settings_of
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
-from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
+from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, read_results, write_results
 from sfllava_bench.answers.loop import run
@@ -64,13 +64,14 @@ def reproduce(
         HostError, ModelError: as in `run`; the same again goes on.
     """
     folder, questions = Path(out) / experiment.id, experiment.questions()
-    needs_judge = judge is not None and any(question.task != MULTIPLE_CHOICE for question in questions)
+    needs_judge = judge is not None and any(map(kinds_of, questions))
     judge = judge if needs_judge else None
     asked_for = fingerprints(experiment, questions, judge, one_by_one)
     done = finished(folder / "results.json", asked_for, retry_failed)
     if done == "all":
         results = read_results(folder / "results.json")
         say(f"{experiment.id}: done already, {results.counts}")
+        tell_no_score(results, say)
         return replace(results, skipped=True)
 
     videos = open_videos(experiment.videos)
@@ -117,7 +118,14 @@ def score(
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")
     say(f"{experiment.id}: report: {folder / 'report.html'}")
+    tell_no_score(results, say)
     return results
+
+
+def tell_no_score(results: Results, say: Callable[[str], None]) -> None:
+    """Say what has no score, where something has none."""
+    if results.set.no_score:
+        say(f"{results.run}: {results.set.no_score}")
 
 
 def rescore(

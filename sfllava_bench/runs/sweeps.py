@@ -62,9 +62,13 @@ def sweep(
     for experiment in experiments:
         told = {"run": experiment.id, "benchmark": experiment.benchmark}
         try:
-            table_rows = reproduce(experiment, out, one_by_one=one_by_one, **options).rows()
+            results = reproduce(experiment, out, one_by_one=one_by_one, **options)
         except FAILS as error:
             rows.append({**told, "metric": f"{type(error).__name__}: {error}"})
+            continue
+        table_rows = results.rows()
+        if not table_rows and results.set.no_score:
+            rows.append({**told, "metric": results.set.no_score, "value": None})  # no value, and no fault
             continue
         if not table_rows:
             rows.append({**told, "metric": "answered, not judged: name a judge"})

@@ -49,6 +49,11 @@ def row_options(row: Row, number: int | None) -> tuple[str, ...] | None:
         given = option_cells(row)
         while given and number is None and not str(given[-1]).strip():
             given.pop()
+    return checked_options(row, given, number)
+
+
+def checked_options(row: Row, given: object, number: int | None) -> tuple[str, ...] | None:
+    """So many texts (None: 2 to 26); None, and a problem, where they are something else."""
     if not isinstance(given, list) or not all(isinstance(option, str) and option.strip() for option in given):
         row.wrong(f"an option is empty or no text: {given!r:.200}")
         return None
