@@ -15,8 +15,9 @@ Importing the package loads nothing heavy; each name below is imported from its 
 from sfllava_core.exports import lazy
 
 HOMES = {
-    "questions.records": ("BENCHMARKS", "Benchmark", "Question"),
+    "questions.records": ("Question",),
     "questions.annotations": ("load_annotations",),
+    "questions.benchmarks.base": ("BENCHMARKS", "Benchmark"),
     "questions.tables": ("AnnotationError",),
     "answers.experiment": ("Experiment", "ExperimentError"),
     "answers.loop": ("run",),

@@ -22,13 +22,23 @@ Out = Annotated[Path, Option(help="folder of the runs")]
 
 
 def named_experiments(
-    run: Annotated[list[str], Option("--run", metavar="NAME...", help="such as table2_7b, table4_7b, tables_7b")],
-    benchmark: Annotated[str | None, Option(help="such as egoschema, where a run is of several")] = None,
+    run: Annotated[
+        list[str] | None, Option("--run", metavar="NAME...", help="such as table2_7b, table4_7b, tables_7b")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        Option("--method", metavar="NAME...", help="in place of --run: slowfast, one of bench methods, or a spec"),
+    ] = None,
+    benchmark: Annotated[
+        str | None, Option(help="such as egoschema, where a run is of several; --method on one file: own")
+    ] = None,
     profile: Annotated[
         Literal["toy", "demo", "full"], Option(help="demo: 20 videos; toy: PocketBench, pocket model")
     ] = "full",
     model: Annotated[str | None, Option(help="a checkpoint's folder or hub id, in place of the run's own")] = None,
-    annotations: Annotated[Path | None, Option(help="folder of the annotation files")] = None,
+    annotations: Annotated[
+        Path | None, Option(help="folder of the annotation files; or a file of your own questions (CSV, JSON lines)")
+    ] = None,
     videos: Annotated[Path | None, Option(help="folder of the videos")] = None,
     max_videos: Annotated[int | None, Option(help="only the questions about the first so many videos")] = None,
     max_new_tokens: Annotated[int, Option("--max-new-tokens", help="an answer is cut there")] = 128,
@@ -37,13 +47,24 @@ def named_experiments(
         Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
     ] = "auto",
 ) -> "list[Experiment]":
-    """The experiments that these options name."""
+    """The paper's experiments of these names, or these methods on what `--annotations` and `--videos` give."""
+    from sfllava_bench.command_line import UsageError
     from sfllava_bench.runs.experiments import make_experiments
+    from sfllava_bench.runs.own import own_experiments
 
-    return make_experiments(
-        run, benchmark, profile=profile, model=model, annotations=annotations, videos=videos, max_videos=max_videos,
-        max_new_tokens=max_new_tokens, by=by, decoder=decoder,
-    )  # fmt: skip
+    options = {
+        "model": model, "annotations": annotations, "videos": videos, "max_videos": max_videos,
+        "max_new_tokens": max_new_tokens, "by": by, "decoder": decoder,
+    }  # fmt: skip
+    if run and method:
+        raise ValueError(f"--method {' '.join(method)}: --run {' '.join(run)} says already what is seen")
+    if run:
+        return make_experiments(run, benchmark, profile=profile, **options)
+    if not method:
+        raise UsageError("Missing option '--run' (or '--method', with '--annotations' and '--videos').")
+    if profile != "full":
+        raise ValueError(f"--profile {profile}: it goes with --run; --method takes --max-videos")
+    return own_experiments(method, benchmark, **options)
 
 
 def make_judge(
@@ -143,6 +164,9 @@ def run_experiments(
         rows = sweep(named, out, **options) if len(named) > 1 else reproduce(named[0], out, **options).rows()
     except KeyboardInterrupt as error:
         raise type(error)(how_to_go_on(named, out) if named else GO_ON) from None
+    if not rows:
+        show(f"answers: {out / named[0].id / 'answers.jsonl'}")
+        return 0
     show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
 from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import Question, questions_fingerprint
-from sfllava_bench.questions.toy import of_other_films, toy_questions
+from sfllava_bench.questions.toy import of_other_films
 from sfllava_core.methods.base import Method
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.prompts import ALL_PARTS, PromptParts
@@ -82,8 +83,8 @@ class Experiment:
             ExperimentError: none is left.
         """
         found = load_annotations(self.benchmark, self.annotations) if self.asked is None else list(self.asked)
-        if self.benchmark == "pocketbench" and self.task:
-            found = toy_questions(found, self.task)
+        if self.task:
+            found = find_benchmark(self.benchmark).of_task(found, self.task)
         names = list(dict.fromkeys(question.video for question in found))[: self.max_videos]
         found = [question for question in found if question.video in set(names)]
         if not found:

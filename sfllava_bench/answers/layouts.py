@@ -55,7 +55,8 @@ LAYOUTS["another film"] = layout("another film", POCKET_SLOWFAST, other_film=Tru
 class Answered:
     """One question answered through one layout. text: what the model wrote; "" with the reason in `error` if nothing.
 
-    right: exact words of an open question (without case, articles and punctuation), the letter of a choice.
+    right: exact words of an open question (without case, articles and punctuation), the letter of a choice; False
+        where there is no answer to compare with.
     """
 
     layout: str
@@ -102,6 +103,8 @@ def answered(name: str, question: Question, record: Record) -> Answered:
     if "error" in record:
         return Answered(name, question, "", False, record["error"])
     text = record["answers"][0]
+    if not question.has_reference:
+        return Answered(name, question, text, False)
     if question.task == MULTIPLE_CHOICE:
         return Answered(name, question, text, chosen_letter(record, "reference") == question.answer_letter.lower())
     return Answered(name, question, text, match(text, question.answer)["exact_match"] == 1)

@@ -1,8 +1,9 @@
-"""CSV and JSON files -> tables of rows, every fault noted with file, row and reason."""
+"""CSV, JSON and JSON-lines files -> tables of rows, every fault noted with file, row and reason."""
 
 import csv
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,12 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(self.rows[0][1]) if self.rows else ()
+        """All that a row has; JSON's objects need not be alike."""
+        return tuple(dict.fromkeys(name for _, fields in self.rows for name in fields))
 
 
 def read_table(file: Path, problems: list[str]) -> Table:
-    """All sound rows of a CSV or JSON file; what is wrong goes to `problems`."""
+    """All sound rows of a file, read by its extension; what is wrong goes to `problems`."""
     try:
         if (size := file.stat().st_size) > MAX_BYTES:
             problems.append(f"{file.name}: {size} bytes: an annotation file has at most {MAX_BYTES}")
@@ -51,7 +53,8 @@ def read_table(file: Path, problems: list[str]) -> Table:
     except UnicodeDecodeError as error:
         problems.append(f"{file.name}: byte {error.start} is not UTF-8: save the file as UTF-8")
         return Table(file, [])
-    table = read_json(file, text, problems) if file.suffix == ".json" else read_csv(file, text, problems)
+    read = {".json": read_json, ".jsonl": read_json_lines}.get(file.suffix.lower(), read_csv)
+    table = read(file, text, problems)
     if not table.rows and not any(problem.startswith(file.name) for problem in problems):
         problems.append(f"{file.name}: it has no rows")
     return table
@@ -87,15 +90,32 @@ def read_json(file: Path, text: str, problems: list[str]) -> Table:
     if not isinstance(items, list):
         problems.append(f"{file.name}: it holds a {type(items).__name__}, a list of objects is needed")
         return Table(file, [])
+    return Table(file, sound_rows(file, enumerate(items, start=1), problems))
+
+
+def read_json_lines(file: Path, text: str, problems: list[str]) -> Table:
+    """An object on each line; empty lines are skipped."""
+    items = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                items.append((number, json.loads(line)))
+            except (ValueError, RecursionError) as error:
+                problems.append(f"{file.name} row {number}: not JSON: {error}")
+    return Table(file, sound_rows(file, items, problems))
+
+
+def sound_rows(file: Path, items: Iterable[tuple[int, object]], problems: list[str]) -> list[tuple[int, Fields]]:
+    """Of numbered JSON values those that are objects, and that a file of UTF-8 can hold."""
     rows: list[tuple[int, Fields]] = []
-    for number, item in enumerate(items, start=1):
+    for number, item in items:
         if not isinstance(item, dict):
             problems.append(f"{file.name} row {number}: {item!r:.60} is not an object")
         elif (half := half_character(item)) is not None:
             problems.append(f"{file.name} row {number}: {half} is half a character: write the whole one")
         else:
             rows.append((number, item))
-    return Table(file, rows)
+    return rows
 
 
 def half_character(item: Fields) -> str | None:

@@ -21,14 +21,18 @@ def first_alike(runs: Sequence[Run]) -> Run | None:
 def paired(a: Run, b: Run) -> Paired:
     """a minus b over all expected questions (what failed counts as wrong), in per cent or on the judge's scale.
 
+    Left out is what the metric is not of: questions of another task, and those without an answer to compare with.
+
     Raises:
         ValueError: runs on other questions, or with another metric.
     """
     if not alike(a, b):
         raise ValueError(f"{a.id} and {b.id} are not on the same questions with the same metric")
     factor = 100.0 if a.metric.unit == PERCENT else 1.0
-    values = [{q.key: factor * one.metric.values.get(q.key, 0.0) for q in a.questions} for one in (a, b)]
-    return paired_comparison(*values, {question.key: question.video for question in a.questions})
+    tasks = {q.task for q in a.questions if q.key in a.metric.values or q.key in b.metric.values}
+    scored = [question for question in a.questions if question.has_reference and question.task in tasks]
+    values = [{q.key: factor * one.metric.values.get(q.key, 0.0) for q in scored} for one in (a, b)]
+    return paired_comparison(*values, {question.key: question.video for question in scored})
 
 
 def compare(a: Run, b: Run) -> str:

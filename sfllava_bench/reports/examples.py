@@ -84,8 +84,10 @@ def examples(
 
 
 def is_right(question: Question, outcome: Outcome, judgements: Judgements | None) -> bool | None:
-    """Right or wrong, by the metric that there is; None for scores without a yes or no, and what was not judged."""
+    """Right or wrong, by the metric that there is; None for scores without a yes or no, and what cannot be told."""
     record = outcome.answers[question.key]
+    if not question.has_reference:
+        return None
     if question.task == MULTIPLE_CHOICE:
         return chosen_letter(record, "reference") == question.answer_letter.lower()
     if question.task != OPEN_ENDED:
@@ -100,5 +102,5 @@ def example(question: Question, outcome: Outcome, gallery: Gallery) -> Example:
     """One question with all that is shown of it."""
     record = outcome.answers[question.key]
     said = record.get("answers") or [f"({record['letter']})"]
-    right = f"({question.answer_letter}) {question.answer}" if question.options else question.answer
+    right = f"({question.answer_letter}) {question.answer}" if question.answer_letter else question.answer
     return Example(question, said, right, *gallery.frames(question.video))

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from sfllava_bench.questions.records import ASPECTS, find_benchmark
+from sfllava_bench.questions.benchmarks.base import Benchmark, find_benchmark
 from sfllava_core.defaults import required
 
 PAPER = Path(__file__).parents[2] / "data" / "paper"
-ABLATED = ("activitynet", "activitynet", "egoschema")  # columns of tables 5 to 7: accuracy, score, accuracy
 
 
 class PublishedError(LookupError):
@@ -28,22 +27,20 @@ def published_values(paper: dict, table: str, size: str, row: str | int, benchma
     Raises:
         PublishedError: there is no such table, size, row or column.
     """
-    column = find_benchmark(benchmark).column
+    chosen = find_benchmark(benchmark)
     try:
         rows = table_rows(paper, table, size, benchmark)
         if table.startswith("table4"):
             cell = rows[row]
         elif table.startswith(("table5", "table6", "table7")):
-            cell = ablation_cell(rows[row], benchmark)
+            cell = ablation_cell(rows[row], chosen)
         else:
-            cell = rows[row][column]
+            cell = rows[row][chosen.column]
     except (KeyError, TypeError) as error:
         raise PublishedError(f"the paper has no {table} / {size} / {row} / {benchmark}: {error}") from None
     if cell is None:
         return {}
-    if benchmark == "vcgbench":
-        return dict(zip([*ASPECTS, "mean"], map(float, cell)))
-    return dict(zip(("accuracy", "score"), map(float, cell if isinstance(cell, list) else [cell])))
+    return dict(zip(chosen.published_as, map(float, cell if isinstance(cell, list) else [cell])))
 
 
 def table_rows(paper: dict, table: str, size: str, benchmark: str) -> dict:
@@ -54,10 +51,8 @@ def table_rows(paper: dict, table: str, size: str, benchmark: str) -> dict:
     return rows[find_benchmark(benchmark).column] if table.startswith("table4") else rows
 
 
-def ablation_cell(row: list | None, benchmark: str) -> list | None:
+def ablation_cell(row: list | None, benchmark: Benchmark) -> list | None:
     """Tables 5 to 7 give [ActivityNet accuracy, its score, EgoSchema accuracy] in one row."""
-    if benchmark not in ABLATED:
-        raise KeyError(benchmark)
-    if row is None:
-        return None
-    return row[:2] if benchmark == "activitynet" else row[2:]
+    if benchmark.ablated is None:
+        raise KeyError(benchmark.name)
+    return None if row is None else row[benchmark.ablated]

@@ -4,16 +4,20 @@ Here its tables are made; what is said around them stands in templates/report.ht
 """
 
 from pathlib import Path
+from string import ascii_uppercase
 
 from sfllava_bench.answers.counts import Outcome
+from sfllava_bench.answers.journal import Record
 from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.examples import Gallery, examples
 from sfllava_bench.reports.page import render
 from sfllava_bench.reports.results import DECIMALS, JudgeResult, Results, text_rows
 from sfllava_bench.scores.judge import Judgements
+from sfllava_bench.scores.scores import chosen_letter
 from sfllava_core.video.folder import VideoFolder
 
 MOST_FAILURES = 50  # errors that are listed
+MOST_ANSWERS = 200  # answers to questions that cannot be scored
 Rows = list[dict[str, object]]
 
 
@@ -38,6 +42,8 @@ def write_report(
         groups=groups(results),
         judge=judge(results.judge) if results.judge else [],
         failures=[{"questions": n, "error": error} for error, n in list(results.failures.items())[:MOST_FAILURES]],
+        answers=(unscored := answers(questions, outcome))[:MOST_ANSWERS],
+        more_answers=max(0, len(unscored) - MOST_ANSWERS),
         examples=examples(questions, outcome, judgements, Gallery(outcome, videos)),
         stages=[{"stage": stage, "seconds": f"{value:.1f}"} for stage, value in results.timing.stages.items()],
         settings=settings(results),
@@ -50,6 +56,29 @@ def write_report(
 def numbers(results: Results) -> Rows:
     """Each metric with its interval, and the paper's."""
     return [{name: row[name] for name in row if name not in ("run", "benchmark")} for row in text_rows(results.rows())]
+
+
+def answers(questions: list[Question], outcome: Outcome) -> Rows:
+    """What the model said where there is nothing to compare it with."""
+    asked = [one for one in questions if not one.has_reference and one.key in outcome.answers]
+    return [
+        {
+            "video": one.video,
+            "question": " / ".join(one.questions),
+            "answer": said(one, outcome.answers[one.key]),
+            "key": one.key,
+        }
+        for one in asked
+    ]
+
+
+def said(question: Question, record: Record) -> str:
+    """The model's words; of a choice the option, where a letter can be read."""
+    letters = ascii_uppercase[: len(question.options)]
+    letter = (chosen_letter(record, "reference") or "").upper() if letters else ""
+    if letter and letter in letters:
+        return f"({letter}) {question.options[letters.index(letter)]}"
+    return " / ".join(record.get("answers") or [record.get("letter", "")])
 
 
 def groups(results: Results) -> Rows:

@@ -14,7 +14,8 @@ from pathlib import Path
 from sfllava_bench.answers.counts import Counts, CountsError, Outcome
 from sfllava_bench.answers.journal import Record, refuse_constant
 from sfllava_bench.answers.shapes import SessionRecord, ShapeError, parse
-from sfllava_bench.questions.records import Question, find_benchmark
+from sfllava_bench.questions.benchmarks.base import find_benchmark
+from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.timing import OneByOne, Timing, timing
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.scores import PERCENT, SCALE, ChoiceReading, Metric, all_metrics, choice_reading
@@ -52,12 +53,28 @@ class MetricResult:
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """How much was asked, and how much the published benchmark has (None: its size varies)."""
+    """How much was asked, and how much the published benchmark has (None: its size varies).
+
+    unscored: questions that have no answer to compare with; no number is over them.
+    """
 
     questions: int
     videos: int
     published_questions: int | None
     published_videos: int | None
+    unscored: int = 0
+
+    @property
+    def no_score(self) -> str:
+        """What there is to say of questions without an answer to compare with; empty where all have one."""
+        if not self.unscored:
+            return ""
+        if self.unscored == self.questions:
+            return "answers, and no score: no question has an answer to compare with"
+        return (
+            f"{self.unscored} of {self.questions} questions have no answer to compare with: "
+            f"the numbers are over the other {self.questions - self.unscored}"
+        )
 
     @property
     def whole(self) -> bool:
@@ -158,7 +175,7 @@ def make_results(
         CountsError: the records are not of these questions.
     """
     counts, benchmark = outcome.counts(questions), find_benchmark(questions[0].benchmark)
-    videos = len({question.video for question in questions})
+    videos, unscored = len({q.video for q in questions}), sum(not q.has_reference for q in questions)
     return Results(
         run=run or f"{benchmark.name} {outcome.settings['method']}",
         benchmark=benchmark.name,
@@ -170,7 +187,7 @@ def make_results(
         settings=outcome.settings,
         fingerprint=outcome.fingerprint,
         sessions=tuple(outcome.sessions),
-        set=QuestionSet(len(questions), videos, benchmark.questions, benchmark.videos),
+        set=QuestionSet(len(questions), videos, benchmark.questions, benchmark.videos, unscored),
         counts=counts,
         failures=dict(Counter(record["error"] for record in outcome.failures.values()).most_common()),
         metrics=tuple(metric_result(one, published or {}) for one in all_metrics(questions, outcome, judgements)),

@@ -52,13 +52,13 @@ def load_answers(run: str | os.PathLike, questions: Sequence[Question] | None = 
 
 def question_row(question: Question) -> dict[str, object]:
     """What is known of a question before it is asked."""
-    letter = f"({question.answer_letter}) " if question.options else ""
+    letter = f"({question.answer_letter}) " if question.answer_letter else ""
     return {
         "key": question.key,
         "video": question.video,
         "group": question.group,
         "question": "\n".join(question.questions),
-        "reference": f"{letter}{question.answer}",
+        "reference": f"{letter}{question.answer}" if question.has_reference else None,
     }
 
 

@@ -16,7 +16,7 @@ class RunError(LookupError):
 
 
 def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[Experiment]:
-    """An experiment for each cell of the paper's tables that it fills; annotation files and videos are still to be given.
+    """An experiment for each cell of the paper's tables that it fills; annotations and videos are still to be given.
 
     Its id is the run's name with the benchmark, such as "table4_34b_fast100_egoschema".
 

@@ -3,11 +3,12 @@
 import tempfile
 from pathlib import Path
 
-from sfllava_bench.scores.chat import Judge
-from sfllava_bench.answers.layouts import NEW_TOKENS
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
-from sfllava_bench.runs.experiments import make_experiments
+from sfllava_bench.answers.layouts import NEW_TOKENS
+from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.pocketbench import pocketbench_experiments
+from sfllava_bench.runs.experiments import make_experiments
+from sfllava_bench.scores.chat import Judge
 from sfllava_bench.scores.wording import OWN, load_wording
 from sfllava_core.defaults import ROOT
 
@@ -28,8 +29,8 @@ def experiments_for(
     """The experiments that the parameters name; "" and 0 stand for "as it comes".
 
     Args:
-        run: "pocketbench" (the layouts, on PocketBench), or runs of data/paper/runs.yaml as `make_experiments` reads them,
-            several with commas between.
+        run: "pocketbench" (the layouts, on PocketBench), or runs of data/paper/runs.yaml as `make_experiments` reads
+            them, several with commas between.
         profile: "toy", "demo" or "full"; "" is full where `videos` are given, else toy.
         annotations: "" looks into `videos`, and for a folder `annotations` in it or beside it.
         toy_videos: the first so many films of PocketBench; 0 takes all.
@@ -77,9 +78,9 @@ def judge_for(judge: str, url: str = "", wording: str = "") -> Judge | None:
 
 
 def folder_for(out_dir: str, experiments: list[Experiment]) -> Path:
-    """Where a run's files go: `out_dir`; else a folder of its own for PocketBench, else runs/reproduce, to go on in."""
+    """Where a run's files go: `out_dir`; else a new folder for a quick benchmark, else runs/reproduce, to go on in."""
     if out_dir:
         return Path(out_dir)
-    if all(experiment.benchmark == POCKETBENCH_RUN for experiment in experiments):
+    if all(find_benchmark(experiment.benchmark).quick for experiment in experiments):
         return Path(tempfile.mkdtemp(prefix="sfllava-"))
     return ROOT / "runs" / "reproduce"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
-from sfllava_bench.questions.records import find_benchmark
+from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, load_paper
 from sfllava_bench.runs.catalogue import PROFILES, find_experiment, name_of, paper_experiments
 from sfllava_core.budget.arithmetic import ModelShape
@@ -57,7 +57,9 @@ def make_experiment(
         )
     if annotations is None or videos is None:
         missing = [name for name, value in (("annotations", annotations), ("videos", videos)) if value is None]
-        raise ExperimentError(f"run {chosen.id}: give {' and '.join(missing)} (paths of the annotation files and the videos)")
+        raise ExperimentError(
+            f"run {chosen.id}: give {' and '.join(missing)} (paths of the annotation files and the videos)"
+        )
     own = Path(videos) / chosen.benchmark
     return replace(
         chosen,

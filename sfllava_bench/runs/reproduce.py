@@ -7,22 +7,22 @@ from dataclasses import replace
 from operator import add
 from pathlib import Path
 
-from sfllava_bench.questions.annotations import AnnotationError
 from sfllava_bench.answers.counts import Outcome
-from sfllava_bench.scores.chat import Judge, JudgeError
-from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
-from sfllava_bench.scores.judge import judge_answers, judgements_file, settings_of
 from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
-from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question, fingerprint, questions_fingerprint
+from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
+from sfllava_bench.answers.loop import run
+from sfllava_bench.answers.surroundings import check_room, host_at_fault
+from sfllava_bench.questions.annotations import AnnotationError
+from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
 from sfllava_bench.reports.run import Run
-from sfllava_bench.answers.loop import run
-from sfllava_bench.answers.surroundings import check_room, host_at_fault
 from sfllava_bench.reports.timing import OneByOne, compare_ways
-from sfllava_core.video.folder import VideoFolder
+from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
+from sfllava_bench.scores.chat import Judge, JudgeError
+from sfllava_bench.scores.judge import judge_answers, judgements_file, kinds_of, settings_of
 from sfllava_core.checkpoints import ModelError
+from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import VideoError
 
 FAILS = (AnnotationError, PreflightError, JudgeError, JournalError, ModelError, VideoError, OSError)
@@ -71,6 +71,7 @@ def reproduce(
     done = finished(earlier, asked_for, retry_failed)
     if done == "all":
         say(f"{experiment.id}: done already, {earlier.results.counts}")
+        tell_no_score(earlier.results, say)
         return replace(earlier.results, skipped=True)
 
     videos = open_videos(experiment.videos)
@@ -116,7 +117,14 @@ def score(
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")
     say(f"{experiment.id}: report: {folder / 'report.html'}")
+    tell_no_score(results, say)
     return results
+
+
+def tell_no_score(results: Results, say: Callable[[str], None]) -> None:
+    """Say what has no score, where something has none."""
+    if results.set.no_score:
+        say(f"{results.run}: {results.set.no_score}")
 
 
 def rescore(
@@ -181,8 +189,8 @@ def adopt(run: Run, wanted: str, say: Callable[[str], None]) -> None:
 
 
 def needs_judge(questions: list[Question]) -> bool:
-    """Whether any of them is for a judge; a choice is not."""
-    return any(question.task != MULTIPLE_CHOICE for question in questions)
+    """Whether any of them is for a judge; a choice is not, nor what has no reference answer."""
+    return any(map(kinds_of, questions))
 
 
 def one_at_a_time(experiment: Experiment, questions: list[Question], number: int) -> Experiment:

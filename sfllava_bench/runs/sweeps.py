@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sfllava_bench.scores.chat import Judge
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.journal import answers_fingerprint
+from sfllava_bench.answers.loop import run
+from sfllava_bench.answers.surroundings import host_at_fault
+from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.compare import compare, first_alike
 from sfllava_bench.reports.run import Run
-from sfllava_bench.answers.journal import answers_fingerprint
-from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.questions.records import Question
+from sfllava_bench.reports.tables import write_table
 from sfllava_bench.runs.preflight import check_experiments
 from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, needs_judge, reproduce
-from sfllava_bench.reports.tables import write_table
-from sfllava_bench.answers.surroundings import host_at_fault
-from sfllava_bench.answers.loop import run
+from sfllava_bench.scores.chat import Judge
 from sfllava_core.video.folder import VideoFolder
 
 
@@ -66,7 +66,7 @@ def sweep(
     rows, runs = [], []
     for place, experiment in enumerate(experiments):
         own = found[place]
-        if "value" in own[0]:
+        if own[0].get("value") is not None:
             runs.append(Run.of(experiment, out))
             earlier = first_alike(runs)
             against = None if earlier is None else compare(runs[-1], earlier)
@@ -89,10 +89,12 @@ def rows_of(experiment: Experiment, out: str | Path, **options: object) -> list[
     """The table's rows of one experiment, run to the end; where it has no metric, a row that says why."""
     told = {"run": experiment.id, "benchmark": experiment.benchmark}
     try:
-        rows = reproduce(experiment, out, **options).rows()
+        results = reproduce(experiment, out, **options)
     except FAILS as error:
         return [{**told, "metric": f"{type(error).__name__}: {error}"}]
-    return rows or [{**told, "metric": "answered, not judged: name a judge"}]
+    if results.set.no_score and not results.rows():
+        return [{**told, "metric": results.set.no_score, "value": None}]  # no value, and no fault
+    return results.rows() or [{**told, "metric": "answered, not judged: name a judge"}]
 
 
 @host_at_fault()

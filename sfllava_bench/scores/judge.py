@@ -64,8 +64,8 @@ class Judgements:
 
 
 def kinds_of(question: Question) -> tuple[str, ...]:
-    """What a question's answer is judged in."""
-    if question.task == MULTIPLE_CHOICE:
+    """What a question's answer is judged in; nothing, where there is no reference to judge it by."""
+    if question.task == MULTIPLE_CHOICE or not question.has_reference:
         return ()
     return question.aspects or (OPEN_ENDED,)
 
@@ -118,7 +118,10 @@ def settings_of(questions: list[Question], judge: Judge) -> Record:
     missing = [kind for kind in kinds if kind not in judge.wording.prompts]
     if missing or not kinds:
         reason = f"wording {judge.wording.name!r} has no {', '.join(missing)}" if missing else "nothing is to be judged"
-        raise JudgeError(f"{reason}: multiple choice needs no judge; a wording file must hold each kind that is judged")
+        raise JudgeError(
+            f"{reason}: multiple choice needs no judge, and a question without an answer has nothing to be judged by; "
+            "a wording file must hold each kind that is judged"
+        )
     return {
         "benchmark": questions[0].benchmark,
         "questions": questions_fingerprint(questions),

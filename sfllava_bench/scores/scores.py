@@ -44,7 +44,8 @@ class ChoiceReading:
 
 
 def all_metrics(questions: list[Question], outcome: Outcome, judgements: Judgements | None = None) -> list[Metric]:
-    """Every number of a run, the paper's own metrics first."""
+    """Every number of a run, the paper's own metrics first; over the questions that have an answer to compare with."""
+    questions = [question for question in questions if question.has_reference]
     found = [*choice_metrics(questions, outcome)]
     if judgements is not None:
         found += judge_metrics(questions, judgements)

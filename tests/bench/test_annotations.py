@@ -7,7 +7,8 @@ import tracemalloc
 import pytest
 
 from sfllava_bench.questions.annotations import AnnotationError, load_annotations, question_counts
-from sfllava_bench.questions.records import BENCHMARKS, questions_fingerprint
+from sfllava_bench.questions.benchmarks.base import BENCHMARKS
+from sfllava_bench.questions.records import questions_fingerprint
 
 PUBLISHED = {  # questions, videos: section 4 of the facts
     "msvd": (6415, 245), "msrvtt": (12278, 497), "tgif": (13691, 7132), "activitynet": (8000, 800),

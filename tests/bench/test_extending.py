@@ -1,14 +1,20 @@
-"""What is added from outside touches one file: a method, and a model family, each defined here in a file of its own."""
+"""What is added from outside touches one file: a method, a benchmark, a model family, each defined in a file here."""
 
 import importlib.util
+import json
 
+import pytest
 import torch
-from conftest import TINY
+from conftest import ROOT, TINY
 from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.loop import run
-from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.command_line import call
+from sfllava_bench.commands import bench
+from sfllava_bench.questions.annotations import AnnotationError, load_annotations
+from sfllava_bench.questions.benchmarks.base import BENCHMARKS, Benchmark
+from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import make_results
 from sfllava_core import VideoLLM, parse_spec
@@ -43,6 +49,29 @@ class FirstAndLast(Method):
     def parse(cls, text, num_frames=50):
         head, _, number = text.partition("firstandlast")
         return cls(int(number)) if not head and number.isdecimal() else None
+'''
+BENCHMARK = '''
+from sfllava_bench.questions.benchmarks.base import Benchmark
+from sfllava_bench.questions.records import OPEN_ENDED
+from sfllava_bench.questions.rows import Row
+
+
+class Contents(Benchmark):
+    """Films and what is in their bubble; the file knows no question, and no key."""
+
+    name, title, task = "contents", "What is in the bubble", OPEN_ENDED
+    questions, videos = 40, 40
+    video_column = "film"
+
+    def questions_in(self, rows):
+        return [
+            question
+            for row in rows.of()
+            for question in self.make(rows, row, row.text("film"), ["What is in the bubble?"], row.text("thing"))
+        ]
+
+    def group(self, row: Row, part, question):
+        return row.fields["size"]
 '''
 FAMILY = '''
 from sfllava_core.backbones.llava_next import LlavaNext
@@ -83,6 +112,65 @@ def test_a_method_in_one_file_is_parsed_watched_run_and_reported(llm, excerpts, 
     results = make_results(questions, outcome, run="mine")
     page = write_report(results, questions, outcome, tmp_path / "report.html", videos=videos)
     assert "firstandlast6" in page.read_text()
+
+
+@pytest.fixture
+def known_benchmarks():
+    """What a test defines is forgotten after it."""
+    before = dict(BENCHMARKS)
+    yield
+    BENCHMARKS.clear()
+    BENCHMARKS.update(before)
+
+
+def test_a_benchmark_in_one_file_is_run_by_the_command_and_reported(tmp_path, known_benchmarks, capsys):
+    load(tmp_path, "contents", BENCHMARK)
+    (tmp_path / "films.csv").write_text("film,thing,size\npocket_0000,a flower,small\npocket_0001.mp4,a sun,large\n")
+    films, seen = ROOT / "data" / "pocketbench" / "videos", "frames8_slow2-max1x2_fastall-to2x2"
+    words = (
+        f"run --benchmark contents --annotations {tmp_path}/films.csv --videos {films} --out {tmp_path} --method {seen}"
+    )
+    assert call(bench, [*words.split(), "--max-new-tokens", "6"]) == 0
+    folder = tmp_path / f"contents_films_{seen}"
+    shown, results = capsys.readouterr().out, json.loads((folder / "results.json").read_text())
+    assert f"contents_films_{seen}" in shown and "2 expected = 2 answered" in shown
+    assert (results["benchmark"], results["title"]) == ("contents", "What is in the bubble")
+    assert results["set"]["published_questions"] == 40 and results["counts"]["answered"] == 2
+    page = (folder / "report.html").read_text()
+    for told in ("What is in the bubble", "not the whole set: 2 of 40", "<td>small</td>", "<td>large</td>", "a flower"):
+        assert told in page, told
+
+
+@pytest.mark.parametrize(
+    ("lacks", "reason"),
+    [
+        ("task", "needs a task"), ("title", "needs a title"), ("questions_in", "needs questions_in or read"),
+    ],
+)  # fmt: skip
+def test_a_benchmark_that_lacks_something_is_refused_where_it_is_defined(lacks, reason, known_benchmarks):
+    body = {"name": "half", "title": "Half", "task": "open_ended", "questions_in": lambda self, rows: []}
+    body.pop(lacks)
+    with pytest.raises(TypeError, match=f"benchmark 'half' {reason}"):
+        type("Half", (Benchmark,), body)
+    assert "half" not in BENCHMARKS
+
+
+def test_a_benchmark_that_is_defined_again_replaces_itself_and_a_task_must_be_one(known_benchmarks):
+    """As a notebook's cell that is run twice does."""
+    body = {"name": "twice", "title": "First", "task": "open_ended", "questions_in": lambda self, rows: []}
+    type("Twice", (Benchmark,), body)
+    type("Twice", (Benchmark,), body | {"title": "Second"})
+    assert BENCHMARKS["twice"].title == "Second"
+    with pytest.raises(TypeError, match="task 'choice': choose one of open_ended"):
+        type("Twice", (Benchmark,), body | {"task": "choice"})
+
+
+def test_a_benchmark_with_a_reading_of_its_own_may_not_repeat_a_key(known_benchmarks, tmp_path):
+    one = Question("loose", "k", "v", ("what?",), "a", "open_ended")
+    body = {"name": "loose", "title": "Loose", "task": "open_ended", "read": lambda self, path, repair: [one, one]}
+    type("Loose", (Benchmark,), body)
+    with pytest.raises(AnnotationError, match="several questions have the key 'k'"):
+        load_annotations("loose", tmp_path)
 
 
 def test_a_model_family_in_one_file_is_told_by_its_config_and_asked(tmp_path, golden_frames):

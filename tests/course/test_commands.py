@@ -173,7 +173,7 @@ def test_speed_prints_both_ways_and_the_bound():
 
 
 def test_what_is_typed_is_what_the_notebook_gets(tmp_path):
-    notebook = with_parameters(tmp_path / "n.ipynb", PARAMETERS)
+    notebook = with_parameters(tmp_path / "n.ipynb", "dry_run = False\nallow_missing = True")
     words = ["-p", "dry_run", "False", "-p", "allow_missing", "no", "--out", tmp_path / "out", "--notebook", notebook]
     done = command("run", *words)
     assert done.returncode == 0, done.stderr
