@@ -143,6 +143,7 @@ class IgVlm(Method):
     published: ClassVar[dict[str, str]] = {
         "checkpoint": "llava-v1.6-vicuna-7b, llava-v1.6-vicuna-13b, llava-v1.6-34b",
         "RoPE": "no scaling",
+        "tokens": "as many for 3 : 2 frames, else fewer: 640 x 480 gives 2640",
         "decoding": "greedy",
         "NExT-QA/EgoSchema/IntentQA, MSVD/MSRVTT/TGIF/ActivityNet (SlowFast-LLaVA's tables)": (
             "7B 63.1/35.8/60.3, 78.8/63.7/73.0/54.3; 34B 70.9/53.6/65.3, 79.6/62.4/79.1/58.4"
