@@ -100,8 +100,18 @@ def list_runs() -> None:
 
 
 @command(bench, "bench methods")
-def methods(model: Annotated[str, Option(show_default="data/pocket", help="whose grid counts")] = str(DEFAULT_MODEL)):
+def methods(
+    model: Annotated[str, Option(show_default="data/pocket", help="whose grid counts")] = str(DEFAULT_MODEL),
+    published: Annotated[
+        bool, Option("--published", help="every method as it was published, on 24 x 24, and what differs here")
+    ] = False,
+) -> None:
     """What a model can be made to see of a film, and the tokens that it costs."""
+    if published:
+        from sfllava_bench.reports.methods import published_methods
+
+        show_table(published_methods())
+        return
     from sfllava_bench.answers.layouts import LAYOUTS
     from sfllava_core.budget.arithmetic import ModelShape, token_budget
     from sfllava_core.checkpoints import load_config

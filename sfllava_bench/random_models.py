@@ -43,7 +43,7 @@ def random_llm(name: str, device: str = "auto", dtype: str = "auto", rope_scalin
         text_config=LlamaConfig(vocab_size=32064, max_position_embeddings=4096, bos_token_id=1, eos_token_id=2, **text),
         image_token_index=32000,
     )
-    rope.use_dynamic_rope(config.text_config, rope_scaling)
+    rope.scale_rope(config.text_config, rope_scaling)
     torch.manual_seed(0)
     with torch.device(device):
         model = LlavaNextForConditionalGeneration._from_config(config, dtype=pick_dtype(dtype, device))

@@ -19,6 +19,8 @@ HOMES = {
     "methods.slowfast": ("Pathway", "SlowFast", "fast_only", "slow_frame_indices", "slow_only", "uniform"),
     "methods.blind": ("Blind",),
     "methods.image_grid": ("ImageGrid",),
+    "methods.igvlm": ("IgVlm",),
+    "methods.llava_next_image": ("LlavaNextImage",),
     "methods.specs": ("parse_spec",),
     "prompts": ("PromptError", "PromptParts", "multiple_choice_prompt", "open_ended_prompt", "tokenize_prompt"),
     "budget.arithmetic": ("MODEL_SHAPES", "Budget", "ModelShape", "token_budget"),

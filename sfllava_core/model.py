@@ -86,6 +86,7 @@ class VideoLLM:
         dtype: str | torch.dtype = "auto",
         rope_scaling: float = 2.0,
         *,
+        rope_type: str = "dynamic",
         device_map: str | dict | None = None,
         quantization: str | None = None,
         prompt_style: str | None = None,
@@ -97,13 +98,16 @@ class VideoLLM:
             device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
             dtype: "auto" is float16 on a GPU, as the released code, and float32 on the CPU; or a torch dtype, or its
                 name.
-            rope_scaling: factor of dynamic RoPE scaling; 2 is the paper's, 1 is off.
+            rope_scaling: factor of RoPE scaling; 2 is the paper's, 1 is off.
+            rope_type: "dynamic" (the paper's: acts past the model's own positions only) or "linear" (always acts;
+                LLaVA-NeXT-Image was published with it, factor 2).
             device_map: transformers' way of spreading a model over several GPUs ("auto", "balanced", a dict).
             quantization: "4bit" or "8bit" through bitsandbytes, which must be installed.
             prompt_style: "vicuna", "chatml" or "mistral"; None reads it from the checkpoint.
 
         Raises:
-            ModelError: no such checkpoint, or not one that can be used here.  ValueError: rope_scaling below 1.
+            ModelError: no such checkpoint, or not one that can be used here.
+            ValueError: rope_scaling below 1, or an unknown rope_type.
         """
         source = str(Path(path).expanduser())
         config = load_config(source)
@@ -112,7 +116,7 @@ class VideoLLM:
         options = {"quantization_config": quantization_config(quantization, dtype)} if quantization else {}
         if device_map is not None or quantization:
             options["device_map"] = device_map or {"": device}
-        rope.use_dynamic_rope(config.text_config, rope_scaling)
+        rope.scale_rope(config.text_config, rope_scaling, rope_type)
         with loading(source):
             model, found = backbone_for(config, source).model_class.from_pretrained(
                 source,
@@ -274,7 +278,7 @@ class VideoLLM:
         views = method.arrange(pixels, self.image_size)
         with stopwatch("encode"):
             seen = self.look(views, method, resize=resize, chunk_frames=chunk_frames, progress=progress)
-        seen = replace(seen, frame_size=pixels.shape[1:3])
+        seen = replace(seen, frame_size=pixels.shape[1:3], image_size=self.image_size)
         return self._watch_seen(seen, method, frames if isinstance(frames, Frames) else None, stopwatch)
 
     def _watch_seen(self, seen: Seen, method: Method, frames: Frames | None, stopwatch: Stopwatch) -> WatchedVideo:

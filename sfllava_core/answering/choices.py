@@ -6,7 +6,7 @@ LETTERS = "abcde"
 STRICT = re.compile(r"\s*\(?([A-Ea-e])(?:[).:,]|\s*$)")
 
 
-def parse_choice(text: object, rule: str = "reference") -> str | None:
+def parse_choice(text: object, rule: str = "reference", *, capitals_only: bool = False) -> str | None:
     """The option letter "a" to "e" that an answer names, or None where the rule reads none.
 
     rule="reference" reads as the released evaluation does, faults included, so that numbers compare: a first character
@@ -15,6 +15,8 @@ def parse_choice(text: object, rule: str = "reference") -> str | None:
     crash.
 
     rule="strict" takes a letter that stands alone at the start: "B", "(b)", "B) the dog", "C: jumping", "D.".
+
+    capitals_only: a first character counts as a capital only, as in IG-VLM's evaluation ("a man" names no option).
 
     Raises:
         ValueError: an unknown rule.
@@ -30,4 +32,5 @@ def parse_choice(text: object, rule: str = "reference") -> str | None:
     for letter in LETTERS:
         if f"{letter.upper()}:" in tail or f"{letter.upper()})" in tail:
             return letter
-    return text[0].lower() if text[0] in LETTERS + LETTERS.upper() else None
+    first = LETTERS.upper() if capitals_only else LETTERS + LETTERS.upper()
+    return text[0].lower() if text[0] in first else None

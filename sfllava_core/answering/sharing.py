@@ -1,7 +1,7 @@
 """Which way each prompt of a batch goes: over the shared prefix, or the plain way by itself.
 
 Sharing is exact while prompt and answer stay within the model's own positions; past them dynamic RoPE changes every
-key with the sequence's length (rope.py), so such prompts go the plain way.
+key with the sequence's length (rope.py), so such prompts go the plain way. Linear RoPE never does.
 """
 
 import sys
@@ -125,7 +125,7 @@ class PrefixSharing:
 
 def exact_positions(text_config) -> int:
     """Within so many positions a shared prefix is exact: RoPE is not rescaled, and no sliding window forgets."""
-    return min(text_config.max_position_embeddings, getattr(text_config, "sliding_window", None) or sys.maxsize)
+    return min(rope.fixed_positions(text_config), getattr(text_config, "sliding_window", None) or sys.maxsize)
 
 
 def split_at_image(ids: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -59,12 +59,14 @@ class Seen:
     features: after the projector.
     newline: the model's vector for a row's end, where it has one.
     frame_size: (height, width) of the frames that `arrange` got; None where features were given.
+    image_size: (height, width) of the pictures that the vision tower takes; None where features were given.
     more: by name what the method `wants` beside them, first axis the views.
     """
 
     features: Float[Tensor, "views rows columns dim"]
     newline: Float[Tensor, "dim"] | None = None
     frame_size: tuple[int, int] | None = None
+    image_size: tuple[int, int] | None = None
     more: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -75,12 +77,16 @@ class Method(ABC):
     max_new_tokens: the length that answers were cut at where it was published.
     wants: what `tokens_of` needs beside features, by the names of `Backbone.look`.
     own_features: its features are not those of each frame on its own after the projector, and serve no other method.
+    published: what it was published with (checkpoint, RoPE, numbers ...), by name.
+    differs: what differs here from the released code.
     """
 
     num_frames: int
     max_new_tokens: ClassVar[int] = 128
     wants: ClassVar[tuple[str, ...]] = ()
     own_features: ClassVar[bool] = False
+    published: ClassVar[dict[str, str]] = {}
+    differs: ClassVar[str] = ""
 
     @classmethod
     def kinds(cls) -> dict[str, type["Method"]]:

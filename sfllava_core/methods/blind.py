@@ -14,6 +14,7 @@ class Blind(Method):
     """Nothing is seen: the prompt without any visual token. What a model scores so, it has from the questions alone."""
 
     num_frames = 1  # frames are sampled all the same, and dropped
+    differs = "ours: a control"
 
     def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
         """No pathway, no token."""

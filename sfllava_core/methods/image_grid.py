@@ -25,12 +25,14 @@ class ImageGrid(Method):
 
     The defaults are IG-VLM's six frames (3 x 2) on LLaVA-NeXT's 2 x 2 tiles. As everywhere in this kit the picture is
     stretched to the tiles (the reference's "resize" mode), so nothing is padded and nothing has to be unpadded.
+    IG-VLM as it was released is `IgVlm` (igvlm.py).
     """
 
     rows: int = 3
     columns: int = 2
     tile_rows: int = 2
     tile_columns: int = 2
+    differs = "ours, after IG-VLM: the picture is stretched to the tiles; the paper's frames and prompts; see igvlm"
 
     def __post_init__(self) -> None:
         for name, number in vars(self).items():

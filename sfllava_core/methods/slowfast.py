@@ -2,13 +2,13 @@
 
 SlowFast()                      slow 10 x (24 x 12) max-pooled + fast 50 x (4 x 4) average-pooled = 3680 tokens
 slow_only(12), fast_only(100)   one eye alone                 (table 4, and "no fast pathway" in section 4.4)
-uniform(32, (12, 12))           LLaVA-NeXT-Image              (every frame pooled alike)
+uniform(32, (12, 12))           every frame pooled alike      (LLaVA-NeXT-Image, pooled after the projector)
 """
 
 import re
 from dataclasses import dataclass, replace
 from math import floor
-from typing import SupportsIndex
+from typing import ClassVar, SupportsIndex
 
 import torch
 from einops import rearrange, repeat
@@ -97,6 +97,15 @@ class SlowFast(Method):
     num_frames: SupportsIndex = 50
     slow: Pathway | None = Pathway(10, Pool.window("max", 1, 2))
     fast: Pathway | None = Pathway(None, Pool.to(4, 4))
+    published: ClassVar[dict[str, str]] = {
+        "checkpoint": "llava-v1.6-vicuna-7b, llava-v1.6-34b",
+        "RoPE": "dynamic, factor 2",
+        "decoding": "greedy",
+        "NExT-QA/EgoSchema/IntentQA, MSVD/MSRVTT/TGIF/ActivityNet": (
+            "7B 64.2/47.2/60.1, 79.1/65.8/78.7/55.5; 34B 72.0/55.8/66.5, 79.9/67.4/80.6/59.2"
+        ),
+    }
+    differs = "a sequence past the context is refused (released: its end, the question, is cut off)"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "num_frames", positive_int("num_frames", self.num_frames, MOST_FRAMES))
@@ -216,5 +225,7 @@ def fast_only(num_frames: SupportsIndex = 50, grid: Grid = (4, 4)) -> SlowFast:
 
 
 def uniform(num_frames: SupportsIndex = 32, grid: Grid = (12, 12)) -> SlowFast:
-    """Every sampled frame pooled alike to `grid`: LLaVA-NeXT-Image takes 32 frames at 12 x 12."""
+    """Every sampled frame pooled alike to `grid`: 32 frames at 12 x 12 are a variant of `LlavaNextImage`, which pools
+    before the projector (llava_next_image.py).
+    """
     return fast_only(num_frames, grid)

@@ -13,6 +13,13 @@ from sfllava_core.methods.base import Method, SpecError, decode_method
 LONGEST = 1_000  # characters of a method as text
 
 
+def all_kinds() -> dict[str, type[Method]]:
+    """Every kind of method by its name: those of this folder, and whatever else is defined by now."""
+    for module in iter_modules(sfllava_core.methods.__path__, "sfllava_core.methods."):
+        import_module(module.name)
+    return Method.kinds()
+
+
 def parse_spec(text: str, num_frames: SupportsIndex = 50) -> Method:
     """A method from `str(method)`, from `method.to_json()`, or from a name of the released code.
 
@@ -24,14 +31,12 @@ def parse_spec(text: str, num_frames: SupportsIndex = 50) -> Method:
         SpecError: a text that is none of these, or whose numbers cannot be, or a released name that does not fit the
             24 x 24 patches that those were made for.
     """
-    text = text.strip()
+    text, kinds = text.strip(), all_kinds()
     if len(text) > LONGEST:
         raise SpecError(f"a spec of {len(text)} characters: give at most {LONGEST}")
-    for module in iter_modules(sfllava_core.methods.__path__, "sfllava_core.methods."):
-        import_module(module.name)
     if text.startswith("{"):
         return decode_method(text)
-    for kind in Method.kinds().values():
+    for kind in kinds.values():
         if (found := kind.parse(text, num_frames)) is not None:
             return found
     raise SpecError(

@@ -20,7 +20,7 @@ from typer.main import get_command
 from sfllava_bench.answers.layouts import LAYOUTS
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.terminal import show_table
-from sfllava_core import VideoError, read_frames
+from sfllava_core import SlowFast, VideoError, parse_spec, read_frames
 from sfllava_core.defaults import DEFAULT_VIDEO, POCKETBENCH
 from sfllava_course.__main__ import command as run_here
 from sfllava_course.__main__ import main
@@ -361,6 +361,18 @@ def test_methods_are_listed_with_their_tokens(capsys):
     listed = {name: line for name, line in zip(LAYOUTS, lines, strict=True) if line.startswith(name)}
     assert list(listed) == list(LAYOUTS)
     assert listed["SlowFast"].split()[1:3] == ["50", "776"] and listed["image grid"].split()[-2] == "744"
+
+
+def test_methods_are_listed_as_published(capsys):
+    assert run_here(["bench", "methods", "--published"]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert re.split(r"  +", first) == ["method", "frames", "tokens", "new tokens", "published", "differs"]
+    listed = {line.split()[0]: line for line in lines}
+    assert all(parse_spec(name).token_count() == int(line.split()[2]) for name, line in listed.items())
+    assert {"blind", str(SlowFast()), "grid3x2_tiles2x2", "igvlm6", "llavanextimage32"} <= listed.keys()
+    assert listed["igvlm6"].split()[1:4] == ["6", "2928", "512"] and "llava-v1.6-34b" in listed["igvlm6"]
+    assert listed["llavanextimage32"].split()[1:4] == ["32", "4608", "1024"]
+    assert "linear, factor 2" in listed["llavanextimage32"] and "greedy in place of" in listed["llavanextimage32"]
 
 
 def test_decoding_is_compared_with_a_child_for_each_video(capsys):
