@@ -43,7 +43,7 @@ def first_alike(made: list[Made]) -> Made | None:
 def paired(a: Made, b: Made) -> Paired:
     """a minus b over all expected questions (what failed counts as wrong), in per cent or on the judge's scale.
 
-    Left out are questions that the metric is not of: those of another task, and those without an answer to compare with.
+    Left out is what the metric is not of: questions of another task, and those without an answer to compare with.
 
     Raises:
         ValueError: runs on other questions, or with another metric.

@@ -92,7 +92,7 @@ def test_options_are_a_list_in_a_cell_too_and_26_at_most(tmp_path):
         ("video;question\nv;what?\n", ["lacks the column video and question; it has 'video;question'"]),
         ("video,question,options,answer\nv,what?,cat|dog,cat\n", ["row 2: options is 'cat|dog': give a JSON list"]),
         ('video,question,options\nv,what?,"[""\\ud800"", ""b""]"\n', ["row 2: options is", "JSON list of texts"]),
-        ("video,question,a0,a1,answer\nv,what?,cat,dog,cow\n", ["row 2: answer 'cow' is none of its 2 options, and no"]),
+        ("video,question,a0,a1,answer\nv,what?,cat,dog,cow\n", ["row 2: answer 'cow' is none of its 2 options, and"]),
         ("video,question,a0,a1,answer\nv,what?,cat,dog,C\n", ["row 2: answer 'C' is none of its 2 options"]),
         ("video,question,a0,a1,answer\nv,what?,cat,cat,cat\n", ["answer 'cat' is 2 of its options: give its letter"]),
         ("video,question,a0,a1\nv,what?,,dog\n", ["row 2: an option is empty"]),
