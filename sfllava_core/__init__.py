@@ -18,6 +18,8 @@ HOMES = {
     "methods.pooling": ("Pool",),
     "methods.slowfast": ("Pathway", "SlowFast", "fast_only", "slow_frame_indices", "slow_only", "uniform"),
     "methods.blind": ("Blind",),
+    "methods.freeva": ("FreeVA",),
+    "methods.tsllava": ("TSLLaVA",),
     "methods.image_grid": ("ImageGrid",),
     "methods.specs": ("parse_spec",),
     "prompts": ("PromptError", "PromptParts", "multiple_choice_prompt", "open_ended_prompt", "tokenize_prompt"),

@@ -168,31 +168,35 @@ class VideoLLM:
         Raises:
             ModelError: NaN or infinite features.
         """
-        return self.look(frames, None, resize=resize, chunk_frames=chunk_frames, progress=progress).features
+        return self.look(
+            checked_pixels(frames), None, resize=resize, chunk_frames=chunk_frames, progress=progress
+        ).features
 
     def look(
         self,
-        frames: Video,
+        views: np.ndarray,
         method: Method | None,
         *,
         resize: str = "pillow",
         chunk_frames: int = 16,
         progress: Progress | None = None,
     ) -> Seen:
-        """What the model sees of pictures for a method: features, and whatever else it wants. As in `encode`."""
+        """What the model sees of a method's views (`Method.arrange`): features, and whatever else it wants.
+
+        The rest is as in `encode`.
+        """
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
-        pixels = checked_pixels(frames)
         device, seen = self.backbone.vision_device, []
-        for start in range(0, len(pixels), chunk_frames):
-            chunk = pixels[start : start + chunk_frames]
+        for start in range(0, len(views), chunk_frames):
+            chunk = views[start : start + chunk_frames]
             pixel_values = preprocess(
                 chunk, self.image_size, resize=resize, device=device, mean=self.image_mean, std=self.image_std
             )
             seen.append(self.backbone.look(pixel_values, method))
             check_finite(seen[-1].features, self.name, "frame features")
             if progress is not None:
-                progress("encode", start + len(chunk), len(pixels))
+                progress("encode", start + len(chunk), len(views))
         more = {name: torch.cat([one.more[name] for one in seen]) for name in seen[0].more}
         return Seen(torch.cat([one.features for one in seen]), self.backbone.newline, more=more)
 

@@ -6,13 +6,15 @@ LETTERS = "abcde"
 STRICT = re.compile(r"\s*\(?([A-Ea-e])(?:[).:,]|\s*$)")
 
 
-def parse_choice(text: object, rule: str = "reference") -> str | None:
+def parse_choice(text: object, rule: str = "reference", letters: str = LETTERS) -> str | None:
     """The option letter "a" to "e" that an answer names, or None where the rule reads none.
 
     rule="reference" reads as the released evaluation does, faults included, so that numbers compare: a first character
     a-e of either case counts ("A man is ..." is option a), but where the text from "answer is" on (or else the whole
     text) holds "A:" or "A)" it is a, else "B:" or "B)" is b, and so on. Unlike there, an empty answer is None and no
     crash.
+
+    letters: those that the rule "reference" knows; the code of TS-LLaVA knows "f" too.
 
     rule="strict" takes a letter that stands alone at the start: "B", "(b)", "B) the dog", "C: jumping", "D.".
 
@@ -27,7 +29,7 @@ def parse_choice(text: object, rule: str = "reference") -> str | None:
         match = STRICT.match(text)
         return match[1].lower() if match else None
     tail = text[text.index("answer is") :] if "answer is " in text else text
-    for letter in LETTERS:
+    for letter in letters:
         if f"{letter.upper()}:" in tail or f"{letter.upper()})" in tail:
             return letter
-    return text[0].lower() if text[0] in LETTERS + LETTERS.upper() else None
+    return text[0].lower() if text[0] in letters + letters.upper() else None

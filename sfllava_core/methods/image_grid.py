@@ -27,6 +27,8 @@ class ImageGrid(Method):
     stretched to the tiles (the reference's "resize" mode), so nothing is padded and nothing has to be unpadded.
     """
 
+    needs_newline = True
+
     rows: int = 3
     columns: int = 2
     tile_rows: int = 2
