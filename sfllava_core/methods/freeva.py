@@ -6,6 +6,7 @@ frame squashed to the tower's square, which is what all methods of this kit see.
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class FreeVA(Method):
     pad: frames are padded to squares in CLIP's mean colour, as LLaVA-1.5 takes its pictures; else squashed.
     """
 
-    published = {
+    published: ClassVar[dict[str, str]] = {
         "code": "whwu95/FreeVA at ddc838db",
         "checkpoint": "llava-v1.5-7b and -13b",
         "settings": "4 frames (D1) or 8 (D2), greedy, 128 new tokens, no RoPE scaling",
@@ -49,8 +50,6 @@ class FreeVA(Method):
         object.__setattr__(self, "num_frames", positive_int("FreeVA num_frames", self.num_frames, MOST_FRAMES))
         if self.form not in FORMS:
             raise SpecError(f"FreeVA form {self.form!r}: choose one of {', '.join(FORMS)}")
-        if not isinstance(self.pad, bool):
-            raise SpecError(f"FreeVA pad={self.pad!r}: give True or False")
 
     @property
     def pool(self) -> Pool:

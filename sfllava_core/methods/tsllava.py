@@ -1,7 +1,7 @@
 """TS-LLaVA: tokens sampled evenly over all frames, and thumbnails, pictures of several frames each.
 
-tingyu215/TS-LLaVA at 03cdeaee. Its names of methods and what they are here (`TSLLaVA.released` reads them; 1, 2, 3
-at the end: 4, 6, 8 frames a thumbnail, of U and W: 2 x 4, 3 x 4, 2 x 6, 3 x 6):
+tingyu215/TS-LLaVA at 03cdeaee. Its names, which `TSLLaVA.released` reads; 1, 2, 3 at the end: 4, 6, 8 frames in a
+thumbnail; of U and W 1, 2, 3, 4: thumbnails of 2 x 4, 3 x 4, 2 x 6, 3 x 6 frames:
 
     V2   sampled, then one thumbnail     Y2   thumbnail, then sampled     X2   one thumbnail alone
     U4   sampled, then thumbnails        W4a  thumbnails, then sampled    Z2   thumbnails of all frames alone
@@ -10,6 +10,7 @@ at the end: 4, 6, 8 frames a thumbnail, of U and W: 2 x 4, 3 x 4, 2 x 6, 3 x 6):
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,33 +22,37 @@ from torch.nn import functional as F
 from sfllava_core.answering.choices import parse_choice
 from sfllava_core.features import resize_frames
 from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
-from sfllava_core.methods.pooling import MOST_FRAMES
-from sfllava_core.methods.tsllava_prompts import CHOICE_PROMPTS, OPEN_PROMPTS, choice_pieces, open_pieces
-from sfllava_core.prompts import ALL_PARTS, PromptParts, option_letters
+from sfllava_core.methods.pooling import MOST_FRAMES, MOST_PATCHES
+from sfllava_core.methods.slowfast import PAPER_GRID
+from sfllava_core.prompts import ALL_PARTS, INPUT_DATA, PromptParts, option_letters
 
-MOST_TOKENS = 1_000_000
-RELEASED = re.compile(r"([VXYZ])([123])|(U)([1234])|(W)([1234])([ab])")
+PATTERNS = ((2, 4), (3, 4), (2, 6), (3, 6))  # thumbnails x frames in each, of U and W
+PROMPTS = {"choice": ("v4", "v5"), "open": ("v3", "v2")}  # the default of each first
+EXPERT = "You are a helpful expert in video analysis. "
+GRID_TOO = (
+    "The input consists of an image arranging key frames from a video in a grid view, "
+    "along with a sequence of key frames from the video."
+)
 
 
 @dataclass(frozen=True)
 class TSLLaVA(Method):
     """`sampled_tokens` of all frames' tokens, and `thumbnails` of `cells` frames each; the defaults are "V2".
 
+    sampled_tokens: 0 leaves the thumbnails alone.
     thumbnails: how many; None makes one of every `cells` frames, and goes without sampled tokens.
     thumbnails_first: they stand before the sampled tokens.
-    choice, open: which of the released prompts (tsllava_prompts.py).
+    choice, open: the prompts, SlowFast-LLaVA's by default; choice "v5" tells of the thumbnail, open "v2" has the
+        expert's sentence.
     """
 
-    own_features = True  # thumbnails are among them
-    published = {
+    published: ClassVar[dict[str, str]] = {
         "code": "tingyu215/TS-LLaVA at 03cdeaee",
         "checkpoint": "llava-v1.6-vicuna-7b and llava-v1.6-34b",
         "settings": "50 frames, greedy, 128 new tokens (MVBench 256, Video-MME 16), no RoPE scaling",
     }
-    differs = (
-        "shuffled thumbnails (names ending in z) are not here; 'In the image' stays as the model wrote it; "
-        "an empty answer is no choice and no crash"
-    )
+    differs = "no shuffled thumbnails (names in z); 'In the image' stays as written; an empty answer is no choice"
+    own_features = True  # thumbnails are among them
 
     num_frames: int = 50
     sampled_tokens: int = 2880
@@ -58,45 +63,40 @@ class TSLLaVA(Method):
     open: str = "v3"
 
     def __post_init__(self) -> None:
-        for name, most in (("num_frames", MOST_FRAMES), ("cells", MOST_FRAMES)):
-            object.__setattr__(self, name, positive_int(f"TSLLaVA {name}", getattr(self, name), most))
-        for name, most in (("sampled_tokens", MOST_TOKENS), ("thumbnails", MOST_FRAMES)):
-            if getattr(self, name) not in (0, None):
-                object.__setattr__(self, name, positive_int(f"TSLLaVA {name}", getattr(self, name), most))
-        if self.thumbnails is None and self.sampled_tokens:
-            raise SpecError("thumbnails of all frames stand alone: give sampled_tokens=0, or their number")
-        if not self.sampled_tokens and self.thumbnails == 0:
-            raise SpecError("TSLLaVA without sampled tokens and without thumbnails has no tokens")
-        if self.least_frames > self.num_frames:
-            raise SpecError(f"{self}: its thumbnails show {self.least_frames} frames; sample at least as many")
-        for name, known in (("choice", CHOICE_PROMPTS), ("open", OPEN_PROMPTS)):
+        most = {"num_frames": MOST_FRAMES, "sampled_tokens": MOST_FRAMES * MOST_PATCHES, "cells": MOST_FRAMES}
+        most |= {} if self.thumbnails is None else {"thumbnails": MOST_FRAMES}
+        for name, limit in most.items():
+            if (name, getattr(self, name)) != ("sampled_tokens", 0):
+                object.__setattr__(self, name, positive_int(f"TSLLaVA {name}", getattr(self, name), limit))
+        for name, known in PROMPTS.items():
             if getattr(self, name) not in known:
-                raise SpecError(f"TSLLaVA {name} prompt {getattr(self, name)!r}: choose one of {', '.join(known)}")
-        both = bool(self.sampled_tokens and self.thumbnails)
-        object.__setattr__(self, "thumbnails_first", both and bool(self.thumbnails_first))
+                raise SpecError(f"TSLLaVA {name}={getattr(self, name)!r}: choose one of {', '.join(known)}")
+        object.__setattr__(self, "thumbnails_first", bool(self.sampled_tokens and self.thumbnails_first))
+        if self.thumbnails is None and self.sampled_tokens:
+            raise SpecError("thumbnails of all frames stand alone: give sampled_tokens=0, or how many thumbnails")
+        self.count_thumbnails(self.num_frames)
 
     @classmethod
     def released(cls, name: str, sampled_tokens: int = 2880, num_frames: int = 50) -> "TSLLaVA":
-        """The method of a released name such as "V2", "U4", "W4a".
-
-        Raises:
-            SpecError: no such name.
-        """
-        match = RELEASED.fullmatch(name)
-        if match is None:
-            raise SpecError(f"TS-LLaVA method {name!r}: give V, X, Y or Z with 1 to 3, U with 1 to 4, W1a to W4b")
-        kind, number, letter = *(group for group in match.groups()[:6] if group), match[7]
-        if kind in "UW":
-            thumbnails, cells = ((2, 4), (3, 4), (2, 6), (3, 6))[int(number) - 1]
+        """The method of a released name such as "V2", "U4", "W4a". Raises SpecError where there is no such name."""
+        match = re.fullmatch(r"([VXYZ])([123])|([UW])([1234])([ab]?)", name)
+        if match is None or (match[3] == "W") != bool(match[5]):
+            raise SpecError(f"TS-LLaVA method {name!r}: give V1 to V3, or X, Y, Z; U1 to U4; W1a to W4a, W1b to W4b")
+        if kind := match[1]:
+            thumbnails, cells = None if kind == "Z" else 1, (4, 6, 8)[int(match[2]) - 1]
         else:
-            thumbnails, cells = None if kind == "Z" else 1, (4, 6, 8)[int(number) - 1]
-        sampled = {"X": 0, "Z": 0, "W": {"a": 1728, "b": 2304}.get(letter)}.get(kind, sampled_tokens)
-        return cls(num_frames, sampled, thumbnails, cells, thumbnails_first=kind in "YW")
+            thumbnails, cells = PATTERNS[int(match[4]) - 1]
+        sampled = 0 if kind in ("X", "Z") else {"a": 1728, "b": 2304}.get(match[5], sampled_tokens)
+        return cls(num_frames, sampled, thumbnails, cells, thumbnails_first=(kind or match[3]) in ("Y", "W"))
 
-    @property
-    def least_frames(self) -> int:
-        """Frames that the thumbnails show, or with thumbnails of all frames those of the first."""
-        return self.cells * (1 if self.thumbnails is None else self.thumbnails)
+    def count_thumbnails(self, num_frames: int) -> int:
+        """How many thumbnails are made of so many sampled frames. Raises SpecError where they are too few."""
+        least = self.cells * (self.thumbnails or 1)
+        if num_frames < least:
+            raise SpecError(
+                f"{num_frames} frames for {self}: its thumbnails show {least} frames, take at least as many"
+            )
+        return self.thumbnails or num_frames // self.cells
 
     def sample(self, total: int) -> list[int]:
         """The paper's rule. Raises SpecError for a video with fewer frames than the thumbnails show."""
@@ -104,25 +104,15 @@ class TSLLaVA(Method):
         self.count_thumbnails(len(indices))
         return indices
 
-    def count_thumbnails(self, num_frames: int) -> int:
-        """How many thumbnails are made of so many sampled frames. Raises SpecError where they are too few."""
-        if num_frames < self.least_frames:
-            raise SpecError(f"{num_frames} frames for {self}: its thumbnails need {self.least_frames}")
-        return num_frames // self.cells if self.thumbnails is None else self.thumbnails
-
-    def encoded_pictures(self, num_frames: int) -> int:
-        """All frames, if tokens are sampled of them, and the thumbnails."""
-        return num_frames * bool(self.sampled_tokens) + self.count_thumbnails(num_frames)
-
     def thumbnail_frames(self, num_frames: int) -> Int64[Tensor, "thumbnails cells"]:
         """Which of the sampled frames each thumbnail shows: spread over all of them, or one after the other."""
         count = self.count_thumbnails(num_frames) * self.cells
-        shown = torch.arange(count) if self.thumbnails is None else spread(num_frames, count)
+        shown = spread(num_frames, count) if self.thumbnails else torch.arange(count)
         return rearrange(shown, "(n k) -> n k", k=self.cells)
 
     def arrange(
         self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
-    ) -> UInt8[np.ndarray, "views height width 3"] | Float[np.ndarray, "views height width 3"]:
+    ) -> Float[np.ndarray, "views height width 3"]:
         """The frames, if tokens are sampled of them, then the thumbnails: all of `size`, float32 from 0 to 255.
 
         Frames are resized by Pillow, whatever the rest is resized by. The released code makes thumbnails of normalised
@@ -131,114 +121,109 @@ class TSLLaVA(Method):
         Raises:
             SpecError: too few frames, or a size that the thumbnail's rows and columns do not divide.
         """
-        shown = self.thumbnail_frames(len(pixels))
-        rows, columns = thumbnail_grid(self.cells)
-        if len(shown) and (size[0] % rows or size[1] % columns):
-            # The released code makes the thumbnail smaller; its vision tower then fails.
-            raise SpecError(
-                f"{self}: thumbnails of {rows} x {columns} frames do not divide {size[0]} x {size[1]} pixels"
-            )
-        if not len(shown):
-            return pixels
-        frames = resize_frames(pixels, size).astype(np.float32)
-        thumbnails = [thumbnail(torch.from_numpy(frames[cells.numpy()]), size).numpy() for cells in shown]
+        shown, (rows, columns) = self.thumbnail_frames(len(pixels)), thumbnail_grid(self.cells)
+        if size[0] % rows or size[1] % columns:  # the released thumbnail is then smaller than the tower takes
+            raise SpecError(f"{self}: {rows} x {columns} frames do not fill a picture of {size[0]} x {size[1]} pixels")
+        frames = resize_frames(pixels, (size[0], size[1])).astype(np.float32)
+        thumbnails = [thumbnail(torch.from_numpy(frames[cells]), size).numpy() for cells in shown.numpy()]
         return np.stack([*(frames if self.sampled_tokens else ()), *thumbnails])
 
-    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
+    def encoded_pictures(self, num_frames: int) -> int:
+        """All frames, if tokens are sampled of them, and the thumbnails."""
+        return num_frames * bool(self.sampled_tokens) + self.count_thumbnails(num_frames)
+
+    def token_counts(self, num_frames: int | None = None, grid: Grid = PAPER_GRID) -> dict[str, int]:
         """Sampled tokens and the thumbnails': 2880 and 576. Raises SpecError for too few frames or tokens of them."""
         frames = positive_int("num_frames", self.num_frames if num_frames is None else num_frames, MOST_FRAMES)
         patches = grid[0] * grid[1]
         if frames * patches < self.sampled_tokens:
             raise SpecError(
-                f"{self}: {frames} frames of {patches} patches have fewer than {self.sampled_tokens} tokens"
+                f"{self}: {frames} frames of {grid[0]} x {grid[1]} patches have only {frames * patches} tokens"
             )
         return self.ordered(self.sampled_tokens, self.count_thumbnails(frames) * patches)
 
     def ordered(self, sampled: object, thumbnails: object) -> dict[str, object]:
-        """The parts that there are, in the order of their tokens."""
-        parts = {"sampled": sampled} if self.sampled_tokens else {}
-        if self.thumbnails != 0:
-            parts = (
-                {"thumbnails": thumbnails, **parts} if self.thumbnails_first else {**parts, "thumbnails": thumbnails}
-            )
-        return parts
+        """What there is of the two, in the order of their tokens."""
+        if not self.sampled_tokens:
+            return {"thumbnails": thumbnails}
+        both = {"sampled": sampled, "thumbnails": thumbnails}
+        return dict(reversed(both.items())) if self.thumbnails_first else both
 
     def visual_tokens(
         self, features: Float[Tensor, "views rows columns dim"], newline: Float[Tensor, "dim"] | None = None
     ) -> Float[Tensor, "tokens dim"]:
-        """Features of the views that `arrange` gave, to tokens. Raises SpecError for a wrong number of views."""
-        frames = len(features) - (self.thumbnails or 0) if self.sampled_tokens else 0
-        if frames < 0 or not self.sampled_tokens and self.thumbnails not in (None, len(features)):
-            raise SpecError(f"{len(features)} views for {self}: give those that it arranges")
+        """Features of the views that `arrange` gave, to tokens. Raises SpecError for views that are not those."""
+        frames = len(features) - self.thumbnails if self.sampled_tokens else 0
         if self.sampled_tokens:
-            self.token_counts(frames, features.shape[1:3])
-        tokens = rearrange(features[:frames], "t h w d -> (t h w) d")
-        sampled = tokens[spread(len(tokens), self.sampled_tokens).to(tokens.device)]
+            self.token_counts(max(frames, 1), features.shape[1:3])
+        elif self.thumbnails not in (None, len(features)):
+            raise SpecError(f"{len(features)} views for {self}: it needs its {self.thumbnails} thumbnails alone")
+        of_frames = rearrange(features[:frames], "t h w d -> (t h w) d")
+        sampled = of_frames[spread(len(of_frames), self.sampled_tokens).to(features.device)]
         thumbnails = rearrange(features[frames:], "n h w d -> (n h w) d")
         return torch.cat([*self.ordered(sampled, thumbnails).values()])
 
     def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
-        """Which sampled frame each token is of; -1 for thumbnails on a grid that their rows and columns do not divide."""
+        """Which sampled frame each token is of; -1 for thumbnails whose frames the grid does not keep apart."""
         sampled = spread(num_frames * grid[0] * grid[1], self.sampled_tokens) // (grid[0] * grid[1])
         rows, columns = thumbnail_grid(self.cells)
         shown = rearrange(self.thumbnail_frames(num_frames), "n (r c) -> n r c", r=rows)
         if grid[0] % rows or grid[1] % columns:
-            shown = torch.full((len(shown), grid[0], grid[1]), -1)
-        cells = repeat(shown, "n r c -> (n r h c w)", h=grid[0] // shown.shape[1], w=grid[1] // shown.shape[2])
+            rows, columns, shown = 1, 1, torch.full((len(shown), 1, 1), -1)
+        cells = repeat(shown, "n r c -> (n r h c w)", h=grid[0] // rows, w=grid[1] // columns)
         return torch.cat([*self.ordered(sampled, cells).values()])
 
     def scaled(self, grid: Grid) -> "TSLLaVA":
-        """Sampled tokens in proportion to the patches of a frame: 720 of 12 x 12 for 2,880 of 24 x 24."""
-        return replace(self, sampled_tokens=round(self.sampled_tokens * grid[0] * grid[1] / 576))
+        """Sampled tokens in proportion to a frame's patches: 720 of 12 x 12 for 2,880 of 24 x 24."""
+        share = grid[0] * grid[1] / (PAPER_GRID[0] * PAPER_GRID[1])
+        return replace(self, sampled_tokens=max(min(1, self.sampled_tokens), round(self.sampled_tokens * share)))
 
     def open_ended(self, question: str, style: str, parts: PromptParts = ALL_PARTS) -> tuple[str, str]:
-        return open_pieces(question, style, parts, self.open)
+        """The paper's prompt, with "v2" the expert's sentence where its prompt for choices has it."""
+        shared, own = super().open_ended(question, style, parts)
+        if self.open == "v2":
+            before = {"vicuna": "", "mistral": "[INST] ", "chatml": "<|im_start|>system\n "}[style]
+            shared = before + EXPERT + shared.removeprefix(before)
+        return shared, own
 
     def multiple_choice(
         self, question: str, options: Sequence[str], style: str, parts: PromptParts = ALL_PARTS
     ) -> tuple[str, str]:
-        return choice_pieces(question, options, style, parts, self.choice)
+        """The paper's prompt, with "v5" another sentence on the input."""
+        shared, own = super().multiple_choice(question, options, style, parts)
+        return (shared.replace(INPUT_DATA, GRID_TOO) if self.choice == "v5" else shared), own
 
     def read_choice(self, text: str, options: Sequence[str]) -> int | None:
-        """The released rule, which is SlowFast-LLaVA's with the letter F; a letter that no option has is no choice."""
-        letter = (parse_choice(text, letters="abcdef") or "?").upper()
-        place = option_letters(options).find(letter)
+        """SlowFast-LLaVA's rule with the letter F; a letter that no option has is no choice."""
+        place = option_letters(options).find((parse_choice(text, letters="abcdef") or "?").upper())
         return place if place >= 0 else None
 
     def __str__(self) -> str:
         """ "tsllava50-sampled2880-thumbs1x6": parts in the order of their tokens, then prompts other than v4, v3."""
-        thumbs = f"thumbs{'all' if self.thumbnails is None else self.thumbnails}x{self.cells}"
-        prompts = [text for text, own in ((self.choice, "v4"), (self.open, "v3")) if text != own]
-        return "-".join(
-            [f"tsllava{self.num_frames}", *self.ordered(f"sampled{self.sampled_tokens}", thumbs).values(), *prompts]
-        )
+        parts = self.ordered(f"sampled{self.sampled_tokens}", f"thumbs{self.thumbnails or 'all'}x{self.cells}").values()
+        prompts = [getattr(self, name) for name, known in PROMPTS.items() if getattr(self, name) != known[0]]
+        return "-".join([f"tsllava{self.num_frames}", *parts, *prompts])
 
     @classmethod
     def parse(cls, text: str, num_frames: int = 50) -> "TSLLaVA | None":
         """Read what `str` writes; "tsllava" is the released default, "tsllava-W4a" another of the released names."""
-        head, *parts = text.split("-")
-        match = re.fullmatch(r"tsllava(\d*)", head)
-        if match is None:
+        if re.fullmatch(r"tsllava(-[U-Z]\w*)?", text):
+            return cls.released(text.partition("-")[2] or "V2", num_frames=num_frames)
+        number, sampled, thumbs = r"tsllava(\d+)", r"(?:-sampled(?P<{}>\d+))?", r"-thumbs(?P<n>all|\d+)x(?P<k>\d+)"
+        match = re.fullmatch(
+            number + sampled.format("first") + thumbs + sampled.format("last") + r"(?P<v5>-v5)?(?P<v2>-v2)?", text
+        )
+        if match is None or (match["first"] and match["last"]):
             return None
-        frames = int(match[1] or num_frames)
-        if len(parts) < 2 and not re.match("sampled|thumbs", "".join(parts)):
-            return cls.released(*(parts or ["V2"]), num_frames=frames)
-        fields: dict[str, object] = {"sampled_tokens": 0, "thumbnails": 0, "cells": 6}
-        for part in parts:
-            if found := re.fullmatch(r"sampled(\d+)", part):
-                fields |= {"sampled_tokens": int(found[1])}
-            elif found := re.fullmatch(r"thumbs(all|\d+)x(\d+)", part):
-                number = None if found[1] == "all" else int(found[1])
-                fields |= {
-                    "thumbnails": number,
-                    "cells": int(found[2]),
-                    "thumbnails_first": not fields["sampled_tokens"],
-                }
-            elif part in OPEN_PROMPTS or part in CHOICE_PROMPTS:
-                fields["open" if part in OPEN_PROMPTS else "choice"] = part
-            else:
-                raise SpecError(f"spec {text!r}: {part!r} is not understood; write for instance '{cls()}'")
-        return cls(frames, **fields)
+        return cls(
+            int(match[1]),
+            int(match["first"] or match["last"] or 0),
+            None if match["n"] == "all" else int(match["n"]),
+            int(match["k"]),
+            match["last"] is not None,
+            "v5" if match["v5"] else "v4",
+            "v2" if match["v2"] else "v3",
+        )
 
 
 def spread(total: int, count: int) -> Int64[Tensor, "count"]:
@@ -251,7 +236,7 @@ def spread(total: int, count: int) -> Int64[Tensor, "count"]:
 
 
 def thumbnail_grid(cells: int) -> tuple[int, int]:
-    """(rows, columns) of frames in a thumbnail: as square as divides, and no wider than high."""
+    """(rows, columns) of frames in a thumbnail: the squarest that holds them all, never wider than high."""
     columns = max(number for number in range(1, cells + 1) if cells % number == 0 and number**2 <= cells)
     return cells // columns, columns
 
@@ -259,26 +244,11 @@ def thumbnail_grid(cells: int) -> tuple[int, int]:
 def thumbnail(frames: Float[Tensor, "cells h w colours"], size: Grid) -> Float[Tensor, "height width colours"]:
     """One picture of several frames, row by row, each squashed to its cell; nothing is rounded to grey levels.
 
-    Where frames shrink, pixels are averaged, else interpolated between neighbours. A `size` that rows and columns do
-    not divide is not filled, as in the released code.
+    Where a side of the frames shrinks, pixels are averaged, else interpolated between neighbours. A `size` that rows
+    and columns do not divide is not filled.
     """
     rows, columns = thumbnail_grid(len(frames))
     cell = size[0] // rows, size[1] // columns
     shrinks = frames.shape[1] > cell[0] or frames.shape[2] > cell[1]
     cells = F.interpolate(rearrange(frames, "n h w x -> n x h w"), size=cell, mode="area" if shrinks else "bilinear")
     return rearrange(cells, "(r c) x h w -> (r h) (c w) x", r=rows)
-
-
-def mvbench_frames(
-    total: int, num_frames: int, fps: float, bounds: Sequence[float] | None = None, first: int = 0
-) -> list[int]:
-    """Frame numbers by the rule that the released code has for MVBench, which asks about a part of a video.
-
-    Args:
-        total: frames of the video, or files of a folder, whose first is 1 and which has 3 a second.
-        bounds: (start, end) in seconds; None is all of it.
-    """
-    start, end = (first, total) if bounds is None else (max(first, round(bounds[0] * fps)), round(bounds[1] * fps))
-    count = min(total, num_frames)
-    length = (min(end, total) - start) / count
-    return [int(start + length / 2 + np.round(length * k)) for k in range(count)]
