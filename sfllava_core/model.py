@@ -35,7 +35,7 @@ from sfllava_core.checkpoints import (
 )
 from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, checked_pixels, preprocess
 from sfllava_core.image_statistics import checked_statistics, image_statistics
-from sfllava_core.methods.base import Grid, Method, Seen
+from sfllava_core.methods.base import Grid, Method, Seen, SpecError
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import checked_style
 from sfllava_core.stopwatch import Stopwatch
@@ -260,9 +260,17 @@ class VideoLLM:
         return self._watch_seen(Seen(features, self.backbone.newline), method, None, Stopwatch(self.device))
 
     def checked_method(self, method: Method | str | None) -> Method:
-        """A method, its name, or this model's own; one that does not fit the grid is refused before any work."""
+        """A method, its name, or this model's own; one that does not fit the model is refused before any work."""
         method = parse_spec(method) if isinstance(method, str) else method or self.method
-        method.token_count(method.num_frames, self.grid)
+        try:
+            method.token_count(method.num_frames, self.grid)
+        except SpecError as error:
+            if (scaled := method.scaled(self.grid)) != method:
+                raise SpecError(f"{error}; in proportion to this grid it is {scaled}") from None
+            raise
+        if method.needs_newline and self.backbone.newline is None:
+            kind = self.backbone.model_type
+            raise SpecError(f"{method} needs the model's image_newline vector; {self.name}, a {kind!r} model, has none")
         return method
 
     def _watch_frames(
