@@ -194,10 +194,10 @@ def test_the_names_stand_for_what_the_rules_say():
     assert parse_spec(str(prompted)) == prompted and str(prompted).endswith("-thumbs1x6-v5-v2")
 
 
-@pytest.mark.parametrize("name", ["V2", "W4a", "X1", "Z3"])
+@pytest.mark.parametrize("name", ["V2", "W3a", "X1", "Z3"])
 def test_a_video_is_watched_and_asked(llm, name):
     """Tokens by plain steps: Pillow, normalising, then a thumbnail of the normalised frames, as released."""
-    method = TSLLaVA.released(name, num_frames=18)
+    method = TSLLaVA.released(name, 1000, num_frames=18)
     video = llm.watch(GRAND_PRIX, method)
     values = normalize(torch.from_numpy(resize_frames(video.frames.pixels, llm.image_size)))
     shown = [values[cells] for cells in method.thumbnail_frames(18)]
