@@ -18,6 +18,8 @@ HOMES = {
     "methods.pooling": ("Pool",),
     "methods.slowfast": ("Pathway", "SlowFast", "fast_only", "slow_frame_indices", "slow_only", "uniform"),
     "methods.blind": ("Blind",),
+    "methods.freeva": ("FreeVA",),
+    "methods.tsllava": ("TSLLaVA",),
     "methods.image_grid": ("ImageGrid",),
     "methods.igvlm": ("IgVlm",),
     "methods.llava_next_image": ("LlavaNextImage",),

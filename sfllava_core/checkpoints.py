@@ -1,5 +1,6 @@
 """Checkpoints: what can be loaded, from where, onto which device, and what its files say of prompts and pathways."""
 
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from sfllava_core.methods.base import Grid, Method
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.methods.specs import parse_spec
 
+log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -90,8 +92,13 @@ def default_method(config, grid: Grid) -> Method:
     Raises:
         SpecError: what is recorded is no spec.
     """
-    recorded = getattr(config, "video_pathways", None)
-    return parse_spec(recorded) if recorded else SlowFast().scaled(grid)
+    if recorded := getattr(config, "video_pathways", None):
+        return parse_spec(recorded)
+    paper = SlowFast()
+    scaled = paper.scaled(grid)
+    if scaled != paper:
+        log.warning("a grid of %d x %d patches: the default method is %s, in proportion to %s", *grid, scaled, paper)
+    return scaled
 
 
 def stop_ids(model, tokenizer) -> frozenset[int]:

@@ -59,7 +59,7 @@ def normalize(
 
 
 def preprocess(
-    pixels: UInt8[np.ndarray, "frames h w 3"],
+    pixels: UInt8[np.ndarray, "frames h w 3"] | Float[np.ndarray, "frames h w 3"],
     size: tuple[int, int],
     *,
     resize: str = "pillow",
@@ -69,16 +69,23 @@ def preprocess(
 ) -> Float[Tensor, "frames 3 height width"]:
     """Resize and normalise frames, float32 on `device`.
 
+    Floating pixels, 0 to 255, are pictures that a method has made at the tower's size (`Method.arrange`): they are
+    only normalised.
+
     resize="pillow" (default) equals the released code bit for bit before normalisation. resize="torch" moves the raw
     frames to the device and does all of it there (antialiased bicubic), which is faster on a GPU. On the clips in
     data/clips it differs from exact by 1 grey level of 255 at fewer than 1 value in 500, elsewhere not at all
     (tests/test_features.py measures it).
 
     Raises:
-        ValueError: an unknown resize mode.
+        ValueError: an unknown resize mode, or floating pixels of another size.
     """
     check_resize_mode(resize)
-    if resize == "pillow":
+    if pixels.dtype != np.uint8:
+        if pixels.shape[1:3] != tuple(size):
+            raise ValueError(f"views of dtype {pixels.dtype} and shape {pixels.shape}: only uint8 is resized to {size}")
+        resized = torch.from_numpy(pixels).to(device)
+    elif resize == "pillow":
         resized = torch.from_numpy(resize_frames(pixels, size)).to(device)
     else:
         raw = rearrange(torch.from_numpy(pixels.copy()).to(device), "t h w c -> t c h w").float()
@@ -99,17 +106,22 @@ def patch_features(
     pixel_values: Float[Tensor, "frames 3 height width"],
     layer: int | list[int],
 ) -> Float[Tensor, "frames patches vision_dim"]:
-    """Hidden states of the CLIP tower after `layer` (-2: the last but one) without CLS, computing no layer beyond it.
+    """Hidden states of the tower after `layer` (-2: the last but one) without CLS, computing no layer beyond it.
+
+    A CLIP tower, or a SigLIP tower, which has neither a class token nor a norm before its layers.
 
     `layer` counts as transformers' `hidden_states` do (0 = embeddings, -1 = last layer); a list of layers is joined
     along the width.
     """
     depth = len(tower.encoder.layers)
     wanted = [number % (depth + 1) for number in ([layer] if isinstance(layer, int) else layer)]
-    hidden = tower.pre_layrnorm(tower.embeddings(pixel_values))
+    hidden = tower.embeddings(pixel_values)
+    class_tokens = int(hasattr(tower.embeddings, "class_embedding"))
+    if hasattr(tower, "pre_layrnorm"):
+        hidden = tower.pre_layrnorm(hidden)
     states = {0: hidden}
     for number, block in enumerate(tower.encoder.layers[: max(wanted)], start=1):
         hidden = block(hidden, None)
         if number in wanted:
             states[number] = hidden
-    return torch.cat([states[number][:, 1:] for number in wanted], dim=-1)
+    return torch.cat([states[number][:, class_tokens:] for number in wanted], dim=-1)

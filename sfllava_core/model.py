@@ -35,7 +35,7 @@ from sfllava_core.checkpoints import (
 )
 from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, checked_pixels, preprocess
 from sfllava_core.image_statistics import checked_statistics, image_statistics
-from sfllava_core.methods.base import Grid, Method, Seen
+from sfllava_core.methods.base import Grid, Method, Seen, SpecError
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import checked_style
 from sfllava_core.stopwatch import Stopwatch
@@ -172,31 +172,35 @@ class VideoLLM:
         Raises:
             ModelError: NaN or infinite features.
         """
-        return self.look(frames, None, resize=resize, chunk_frames=chunk_frames, progress=progress).features
+        return self.look(
+            checked_pixels(frames), None, resize=resize, chunk_frames=chunk_frames, progress=progress
+        ).features
 
     def look(
         self,
-        frames: Video,
+        views: np.ndarray,
         method: Method | None,
         *,
         resize: str = "pillow",
         chunk_frames: int = 16,
         progress: Progress | None = None,
     ) -> Seen:
-        """What the model sees of pictures for a method: features, and whatever else it wants. As in `encode`."""
+        """What the model sees of a method's views (`Method.arrange`): features, and whatever else it wants.
+
+        The rest is as in `encode`.
+        """
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
-        pixels = checked_pixels(frames)
         device, seen = self.backbone.vision_device, []
-        for start in range(0, len(pixels), chunk_frames):
-            chunk = pixels[start : start + chunk_frames]
+        for start in range(0, len(views), chunk_frames):
+            chunk = views[start : start + chunk_frames]
             pixel_values = preprocess(
                 chunk, self.image_size, resize=resize, device=device, mean=self.image_mean, std=self.image_std
             )
             seen.append(self.backbone.look(pixel_values, method))
             check_finite(seen[-1].features, self.name, "frame features")
             if progress is not None:
-                progress("encode", start + len(chunk), len(pixels))
+                progress("encode", start + len(chunk), len(views))
         more = {name: torch.cat([one.more[name] for one in seen]) for name in seen[0].more}
         return Seen(torch.cat([one.features for one in seen]), self.backbone.newline, more=more)
 
@@ -260,9 +264,17 @@ class VideoLLM:
         return self._watch_seen(Seen(features, self.backbone.newline), method, None, Stopwatch(self.device))
 
     def checked_method(self, method: Method | str | None) -> Method:
-        """A method, its name, or this model's own; one that does not fit the grid is refused before any work."""
+        """A method, its name, or this model's own; one that does not fit the model is refused before any work."""
         method = parse_spec(method) if isinstance(method, str) else method or self.method
-        method.token_count(method.num_frames, self.grid)
+        try:
+            method.token_count(method.num_frames, self.grid)
+        except SpecError as error:
+            if (scaled := method.scaled(self.grid)) != method:
+                raise SpecError(f"{error}; in proportion to this grid it is {scaled}") from None
+            raise
+        if method.needs_newline and self.backbone.newline is None:
+            kind = self.backbone.model_type
+            raise SpecError(f"{method} needs the model's image_newline vector; {self.name}, a {kind!r} model, has none")
         return method
 
     def _watch_frames(

@@ -57,6 +57,21 @@ STYLES = {
 }
 
 
+# LLaVA's own conversations, before and after what the user says: its vicuna_v1, chatml_direct and mistral_instruct.
+CHAT = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+CONVERSATIONS = {
+    "vicuna": (f"{CHAT} USER: ", " ASSISTANT:"),
+    "chatml": (
+        "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\n",
+        "<|im_end|><|im_start|>assistant\n",
+    ),
+    "mistral": ("[INST] ", " [/INST]"),
+}
+
+
 @dataclass(frozen=True)
 class PromptParts:
     """Which of the three parts of section 3.3 are there; leaving one out is a row of table 7.
@@ -139,6 +154,20 @@ def multiple_choice_pieces(question: str, options: Sequence[str], style: str, pa
     else:
         end = chat.assistant.lstrip()  # the options' last line has ended already
     return shared, f"{question}\nOptions:\n{lines}{end}"
+
+
+def conversation_pieces(text: str, style: str) -> tuple[str, str]:
+    """A text in LLaVA's own conversation, after the video, in two pieces as in `open_ended_pieces`."""
+    checked_style(style)
+    checked_text(text, "question")
+    before, after = CONVERSATIONS[style]
+    return f"{before}{IMAGE}\n", f"{text}{after}"
+
+
+def check_whole(parts: PromptParts, whose: str) -> None:
+    """Refuse to leave a part of the paper's prompt out of one that does not have these parts."""
+    if parts != ALL_PARTS:
+        raise PromptError(f"{parts}: the prompt of {whose} has no such parts; keep them all")
 
 
 def option_letters(options: Sequence[str]) -> str:

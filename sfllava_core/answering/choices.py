@@ -6,13 +6,17 @@ LETTERS = "abcde"
 STRICT = re.compile(r"\s*\(?([A-Ea-e])(?:[).:,]|\s*$)")
 
 
-def parse_choice(text: object, rule: str = "reference", *, capitals_only: bool = False) -> str | None:
+def parse_choice(
+    text: object, rule: str = "reference", letters: str = LETTERS, *, capitals_only: bool = False
+) -> str | None:
     """The option letter "a" to "e" that an answer names, or None where the rule reads none.
 
     rule="reference" reads as the released evaluation does, faults included, so that numbers compare: a first character
     a-e of either case counts ("A man is ..." is option a), but where the text from "answer is" on (or else the whole
     text) holds "A:" or "A)" it is a, else "B:" or "B)" is b, and so on. Unlike there, an empty answer is None and no
     crash.
+
+    letters: those that the rule "reference" knows; the code of TS-LLaVA knows "f" too.
 
     rule="strict" takes a letter that stands alone at the start: "B", "(b)", "B) the dog", "C: jumping", "D.".
 
@@ -29,8 +33,8 @@ def parse_choice(text: object, rule: str = "reference", *, capitals_only: bool =
         match = STRICT.match(text)
         return match[1].lower() if match else None
     tail = text[text.index("answer is") :] if "answer is " in text else text
-    for letter in LETTERS:
+    for letter in letters:
         if f"{letter.upper()}:" in tail or f"{letter.upper()})" in tail:
             return letter
-    first = LETTERS.upper() if capitals_only else LETTERS + LETTERS.upper()
+    first = letters.upper() if capitals_only else letters + letters.upper()
     return text[0].lower() if text[0] in first else None

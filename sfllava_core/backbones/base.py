@@ -77,6 +77,19 @@ class Backbone(ABC):
         return self.look(pixel_values).features
 
 
+def check_rope(text_config, name: str) -> None:
+    """Refuse a kind of RoPE whose scaling this kit cannot replace by its own (`answering/rope.py`).
+
+    Raises:
+        ModelError: it is one.
+    """
+    kind = (text_config.rope_parameters or {}).get("rope_type", "default")
+    if kind not in ("default", "dynamic", "linear"):
+        raise ModelError(
+            f"{name}: its RoPE is {kind!r}; this kit knows positions as they are, dynamic and linear scaling"
+        )
+
+
 def backbone_for(config, name: str) -> type[Backbone]:
     """The adapter for a checkpoint's config.
 

@@ -17,7 +17,7 @@ class LlavaNext(Backbone):
     model_type = "llava_next"
     model_class = LlavaNextForConditionalGeneration
 
-    def __init__(self, model: LlavaNextForConditionalGeneration):
+    def __init__(self, model: nn.Module):
         super().__init__(model)
         vision = model.config.vision_config
         self.image_size = (vision.image_size, vision.image_size)

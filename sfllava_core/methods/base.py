@@ -76,6 +76,7 @@ class Method(ABC):
     num_frames: how many frames are sampled.
     max_new_tokens: the length that answers were cut at where it was published.
     wants: what `tokens_of` needs beside features, by the names of `Backbone.look`.
+    needs_newline: it needs the model's vector for a row's end, which not every family has.
     own_features: its features are not those of each frame on its own after the projector, and serve no other method.
     published: what it was published with (checkpoint, RoPE, numbers ...), by name.
     differs: what differs here from the released code.
@@ -84,6 +85,7 @@ class Method(ABC):
     num_frames: int
     max_new_tokens: ClassVar[int] = 128
     wants: ClassVar[tuple[str, ...]] = ()
+    needs_newline: ClassVar[bool] = False
     own_features: ClassVar[bool] = False
     published: ClassVar[dict[str, str]] = {}
     differs: ClassVar[str] = ""
@@ -186,8 +188,13 @@ class Method(ABC):
         """How many pictures the vision tower encodes for `num_frames` sampled frames."""
         return num_frames
 
-    def arrange(self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid) -> UInt8[np.ndarray, "views h2 w2 3"]:
-        """The pictures that the vision tower encodes: here each frame is one. `size` is the tower's (height, width)."""
+    def arrange(
+        self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
+    ) -> UInt8[np.ndarray, "views h2 w2 3"] | Float[np.ndarray, "views h2 w2 3"]:
+        """The pictures that the vision tower encodes: here each frame is one. `size` is the tower's (height, width).
+
+        uint8 is resized to `size`. Pictures between grey levels are float32, 0 to 255, of that very size.
+        """
         return pixels
 
     def decoded_size(self, size: tuple[int, int], resize: str = "pillow") -> tuple[int, int] | None:

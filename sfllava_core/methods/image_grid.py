@@ -28,6 +28,8 @@ class ImageGrid(Method):
     IG-VLM as it was released is `IgVlm` (igvlm.py).
     """
 
+    needs_newline = True
+
     rows: int = 3
     columns: int = 2
     tile_rows: int = 2

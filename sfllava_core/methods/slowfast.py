@@ -199,17 +199,27 @@ class SlowFast(Method):
     def scaled(self, grid: Grid) -> "SlowFast":
         """The same for another grid: 4 x 4 tokens of 24 x 24 patches are 2 x 2 of 12 x 12.
 
-        Windows stay as they are (they divide), output sizes shrink in proportion, to the nearest and at least 1.
+        Windows stay as they are where they divide the grid, else become the nearest that do: 1 x 2 on 27 x 27 is 1 x 3.
+        Output sizes change in proportion, to the nearest and at least 1.
         """
 
         def shrink(pathway: Pathway | None) -> Pathway | None:
-            if pathway is None or pathway.pool.kind != "to":
+            if pathway is None or not pathway.pool.size:
                 return pathway
+            if pathway.pool.kind != "to":
+                return replace(
+                    pathway, pool=Pool(pathway.pool.kind, tuple(map(nearest_divisor, pathway.pool.size, grid)))
+                )
             *frames, rows, columns = pathway.pool.size
             sides = [max(1, floor(n * own / paper + 0.5)) for n, own, paper in zip((rows, columns), grid, PAPER_GRID)]
             return replace(pathway, pool=Pool("to", (*frames, *sides)))
 
         return replace(self, slow=shrink(self.slow), fast=shrink(self.fast))
+
+
+def nearest_divisor(window: int, side: int) -> int:
+    """Of the windows that divide a side, the one nearest to `window` in proportion, the smaller of two."""
+    return min((n for n in range(1, side + 1) if side % n == 0), key=lambda n: max(n / window, window / n))
 
 
 def slow_only(

@@ -46,8 +46,8 @@ def test_only_a_hub_id_may_download(monkeypatch):
 
 
 def test_another_kind_of_model_is_refused(copy):
-    edit_config(copy, model_type="llava")
-    with pytest.raises(ModelError, match="'llava' model; this kit needs 'llava_next'"):
+    edit_config(copy, model_type="vipllava")
+    with pytest.raises(ModelError, match="'vipllava' model; this kit needs 'llava_next'"):
         VideoLLM.from_pretrained(copy)
 
 
