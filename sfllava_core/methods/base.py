@@ -74,13 +74,18 @@ class Method(ABC):
     num_frames: how many frames are sampled.
     max_new_tokens: the length that answers were cut at where it was published.
     wants: what `tokens_of` needs beside features, by the names of `Backbone.look`.
-    own_features: its features are not those of each frame on its own after the projector, and serve no other method.
+    own_features: it needs more than the features of each frame on its own after the projector, so no other method's
+        pass through the tower serves it.
+    published: what it was published with (checkpoint, generation, ...), by name.
+    differs: what differs here from the released code; empty where nothing does.
     """
 
     num_frames: int
     max_new_tokens: ClassVar[int] = 128
     wants: ClassVar[tuple[str, ...]] = ()
     own_features: ClassVar[bool] = False
+    published: ClassVar[dict[str, str]] = {}
+    differs: ClassVar[str] = ""
 
     @classmethod
     def kinds(cls) -> dict[str, type["Method"]]:
