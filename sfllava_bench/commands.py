@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 from typer import Context, Option
 
-from sfllava_bench.command_line import command, commands
+from sfllava_bench.command_line import UsageError, command, commands
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
 
 bench = commands(help="Reproduce the paper's tables.", epilog="Example: sfllava bench list")
 speed = commands(invoke_without_command=True, no_args_is_help=False)
 GO_ON = "the same command starts again"
+MOST_ROWS = 20  # on which rules differ, shown on a terminal
 
 Runs = Annotated[list[str], Option("--run", metavar="NAME...", help="such as table2_7b, table4_7b, tables_7b")]
 Benchmark = Annotated[str | None, Option(help="such as egoschema, where a run is of several")]
@@ -146,7 +147,7 @@ def run_experiments(
 
 @command(bench, "bench score --profile toy --run table1_7b --judge gpt-4o")
 def score(
-    run: Runs,
+    run: Annotated[list[str] | None, Option("--run", metavar="NAME...", help="a run that is finished")] = None,
     benchmark: Benchmark = None,
     profile: Profile = "full",
     model: Model = None,
@@ -160,8 +161,15 @@ def score(
     judge: JudgeName = None,
     judge_url: JudgeUrl = None,
     wording: WordingFile = None,
+    predictions: Annotated[
+        Path | None, Option(help="in place of a run: JSON lines that the released code, or a descendant, wrote")
+    ] = None,
 ) -> int:
-    """Score a finished run again, by another judge say; needs no model."""
+    """Score a finished run again, by another judge say, or others' predictions; needs no model."""
+    if predictions is not None:
+        return score_others(predictions, benchmark, annotations, out, make_judge(judge, judge_url, wording))
+    if not run:
+        raise UsageError("Missing option '--run' (or '--predictions', with '--benchmark').")
     from sfllava_bench.reports.results import text_rows
     from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.reproduce import rescore
@@ -218,6 +226,22 @@ def decode(
         raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
     show_table(compare_decoding(films or None, num_frames, 60 * minutes))
     print("the same frames to the last pixel, both ways")
+
+
+def score_others(predictions: Path, benchmark: str | None, annotations: Path | None, out: Path, judge) -> int:
+    """Numbers of others' predictions, and the first rows on which the rules of reading differ."""
+    from sfllava_bench.reports.results import text_rows
+    from sfllava_bench.runs.others import score_predictions
+
+    if benchmark is None:
+        raise UsageError("Missing option '--benchmark': which benchmark are these predictions of?")
+    results, differ = score_predictions(benchmark, predictions, annotations, out, judge, say=show)
+    show_table(text_rows(results.rows()))
+    if results.choices is not None:
+        show(f"the rules of reading differ on {len(differ)} of {results.counts.answered} answers (all in rules.html)")
+        if differ:
+            show_table([{**row, "pred": f"{row['pred']:.60}"} for row in differ[:MOST_ROWS]])
+    return 0
 
 
 def make_judge(name: str | None, url: str | None, wording: Path | None):
