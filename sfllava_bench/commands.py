@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Context, Option
 
-from sfllava_bench.command_line import command, commands, takes
+from sfllava_bench.command_line import UsageError, command, commands, takes
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 bench = commands(help="Reproduce the paper's tables.", epilog="Example: sfllava bench list")
 speed = commands(invoke_without_command=True, no_args_is_help=False)
 GO_ON = "the same command starts again"
+MOST_ROWS = 20  # on which rules differ, shown on a terminal
 
 Out = Annotated[Path, Option(help="folder of the runs")]
 
@@ -48,7 +49,6 @@ def named_experiments(
     ] = "auto",
 ) -> "list[Experiment]":
     """The paper's experiments of these names, or these methods on what `--annotations` and `--videos` give."""
-    from sfllava_bench.command_line import UsageError
     from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.own import own_experiments
 
@@ -186,10 +186,18 @@ def run_experiments(
 def score(
     experiments: "Callable[[], list[Experiment]]",
     out: Out = Path("runs"),
+    predictions: Annotated[
+        Path | None, Option(help="in place of a run: JSON lines that the released code, or a descendant, wrote")
+    ] = None,
     *,
     judge: "Callable[[], Judge | None]",
 ) -> int:
-    """Score a finished run again, by another judge say; needs no model."""
+    """Score a finished run again, by another judge say, or others' predictions; needs no model."""
+    asked = experiments.keywords  # what was typed
+    if predictions is not None:
+        return score_others(predictions, asked["benchmark"], asked["annotations"], out, judge())
+    if not asked["run"] and not asked["method"]:
+        raise UsageError("Missing option '--run' (or '--method', or '--predictions' with '--benchmark').")
     from sfllava_bench.reports.results import text_rows
     from sfllava_bench.runs.reproduce import rescore
 
@@ -241,6 +249,22 @@ def decode(
         raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
     show_table(compare_decoding(films or None, num_frames, 60 * minutes))
     print("the same frames to the last pixel, both ways")
+
+
+def score_others(predictions: Path, benchmark: str | None, annotations: Path | None, out: Path, judge) -> int:
+    """Numbers of others' predictions, and the first rows on which the rules of reading differ."""
+    from sfllava_bench.reports.results import text_rows
+    from sfllava_bench.runs.others import score_predictions
+
+    if benchmark is None:
+        raise UsageError("Missing option '--benchmark': which benchmark are these predictions of?")
+    results, differ = score_predictions(benchmark, predictions, annotations, out, judge, say=show)
+    show_table(text_rows(results.rows()))
+    if results.choices is not None:
+        show(f"the rules of reading differ on {len(differ)} of {results.counts.answered} answers (all in rules.html)")
+        if differ:
+            show_table([{**row, "pred": f"{row['pred']:.60}"} for row in differ[:MOST_ROWS]])
+    return 0
 
 
 def readings_of(experiment, checked) -> str:

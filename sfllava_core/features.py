@@ -8,6 +8,8 @@ Second step of the way: frames -> **features** -> method -> prompt -> answer.
 S = 336 and H = W = 24 for LLaVA-NeXT. F_v of the paper's equation 2 is the result.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -113,15 +115,34 @@ def patch_features(
     `layer` counts as transformers' `hidden_states` do (0 = embeddings, -1 = last layer); a list of layers is joined
     along the width.
     """
-    depth = len(tower.encoder.layers)
-    wanted = [number % (depth + 1) for number in ([layer] if isinstance(layer, int) else layer)]
-    hidden = tower.embeddings(pixel_values)
+    layers = [layer] if isinstance(layer, int) else layer
+    states = tower_states(tower, pixel_values, layers)
     class_tokens = int(hasattr(tower.embeddings, "class_embedding"))
+    return torch.cat([states[number][:, class_tokens:] for number in layers], dim=-1)
+
+
+def tower_states(
+    tower: torch.nn.Module, pixel_values: Float[Tensor, "frames 3 height width"], layers: Iterable[int]
+) -> dict[int, Float[Tensor, "frames rows vision_dim"]]:
+    """The tower's rows (CLIP: CLS first) after each of `layers`, as in `patch_features`, computing none beyond."""
+    depth = len(tower.encoder.layers)
+    names = {number: number % (depth + 1) for number in layers}
+    hidden = tower.embeddings(pixel_values)
     if hasattr(tower, "pre_layrnorm"):
         hidden = tower.pre_layrnorm(hidden)
     states = {0: hidden}
-    for number, block in enumerate(tower.encoder.layers[: max(wanted)], start=1):
+    for number, block in enumerate(tower.encoder.layers[: max(names.values())], start=1):
         hidden = block(hidden, None)
-        if number in wanted:
+        if number in names.values():
             states[number] = hidden
-    return torch.cat([states[number][:, class_tokens:] for number in wanted], dim=-1)
+    return {name: states[number] for name, number in names.items()}
+
+
+def cls_scores(
+    query: Float[Tensor, "*frames width"], keys: Float[Tensor, "*frames patches width"]
+) -> Float[Tensor, "*frames patches"]:
+    """How much CLS looks at each patch: query and keys of an attention layer over their full width, no softmax.
+
+    Source: KTV, which takes CLIP's last layer, whose heads and scaling it leaves out.
+    """
+    return torch.einsum("...d, ...pd -> ...p", query.float(), keys.float()) / query.shape[-1] ** 0.5

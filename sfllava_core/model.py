@@ -257,11 +257,19 @@ class VideoLLM:
         return self._watch_frames(frames, method, resize, chunk_frames, progress, stopwatch)
 
     def watch_features(
-        self, features: Float[Tensor, "views rows columns dim"], method: Method | str | None = None
+        self,
+        features: Float[Tensor, "views rows columns dim"],
+        method: Method | str | None = None,
+        more: dict[str, Tensor] | None = None,
     ) -> WatchedVideo:
-        """Watch frame features that `encode` gave, (T, H, W, D). Errors are those of `watch`."""
+        """Watch frame features that `encode` gave, (T, H, W, D). Errors are those of `watch`.
+
+        Args:
+            more: what the method wants beside them, by name, first axis the frames: embeddings of another model, say.
+        """
         method = self.checked_method(method)
-        return self._watch_seen(Seen(features, self.backbone.newline), method, None, Stopwatch(self.device))
+        seen = Seen(features, self.backbone.newline, more=more or {})
+        return self._watch_seen(seen, method, None, Stopwatch(self.device))
 
     def checked_method(self, method: Method | str | None) -> Method:
         """A method, its name, or this model's own; one that does not fit the model is refused before any work."""

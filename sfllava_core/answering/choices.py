@@ -3,6 +3,7 @@
 import re
 
 LETTERS = "abcde"
+RULES = ("reference", "strict", "first_letter")
 STRICT = re.compile(r"\s*\(?([A-Ea-e])(?:[).:,]|\s*$)")
 
 
@@ -16,24 +17,26 @@ def parse_choice(
     text) holds "A:" or "A)" it is a, else "B:" or "B)" is b, and so on. Unlike there, an empty answer is None and no
     crash.
 
-    letters: those that the rule "reference" knows; the code of TS-LLaVA knows "f" too.
+    rule="first_letter" takes that first character, whatever follows.
 
     rule="strict" takes a letter that stands alone at the start: "B", "(b)", "B) the dog", "C: jumping", "D.".
 
-    capitals_only: a first character counts as a capital only, as in IG-VLM's evaluation ("a man" names no option).
+    Args:
+        letters: those of the first two rules; "abcdef" is TS-LLaVA's and KTV's reading.
+        capitals_only: a first character counts as a capital only, as IG-VLM reads.
 
     Raises:
         ValueError: an unknown rule.
     """
-    if rule not in ("reference", "strict"):
-        raise ValueError(f"rule={rule!r}: choose 'reference' or 'strict'")
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r}: choose 'first_letter', 'reference' or 'strict'")
     if not isinstance(text, str) or not text:
         return None
     if rule == "strict":
         match = STRICT.match(text)
         return match[1].lower() if match else None
     tail = text[text.index("answer is") :] if "answer is " in text else text
-    for letter in letters:
+    for letter in letters if rule == "reference" else "":
         if f"{letter.upper()}:" in tail or f"{letter.upper()})" in tail:
             return letter
     first = letters.upper() if capitals_only else letters + letters.upper()

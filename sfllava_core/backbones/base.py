@@ -68,6 +68,12 @@ class Backbone(ABC):
     def look(self, pixel_values: Float[Tensor, "views 3 height width"], method: Method | None = None) -> Seen:
         """Normalised pictures to features: vision tower, `method.pool_patches`, projector; and what `method.wants`.
 
+        Of these, as far as the family has them, `Seen.more` holds what the method names:
+            patches: the tower's patches before pooling and projector, (views, rows, columns, width).
+            cls_scores: how much the tower's CLS looks at each patch in its last layer, (views, rows, columns).
+            embeddings: one vector a view, the tower's CLS after its last layer and norm, (views, width). That is what
+                CLIP projects to compare pictures with texts; an image LLM's checkpoint does not hold that projection.
+
         Raises:
             ModelError: the method wants what this family does not have.
         """

@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from transformers import LlavaNextForConditionalGeneration
 
 from sfllava_core.backbones.base import Backbone, ModelError
-from sfllava_core.features import patch_features
+from sfllava_core.features import cls_scores, tower_states
 from sfllava_core.methods.base import Method, Seen
+
+# What a method may want beside features, and the tower's layer that it is made of.
+MORE = {"patches": None, "cls_scores": -2, "embeddings": -1}
 
 
 class LlavaNext(Backbone):
@@ -57,12 +60,35 @@ class LlavaNext(Backbone):
     def look(self, pixel_values: Float[Tensor, "views 3 height width"], method: Method | None = None) -> Seen:
         """Layer -2 without CLS, aggregation after the projector: section 3.1 and the released code."""
         tower, config = self.model.model.vision_tower, self.model.config
-        rows = pixel_values.shape[-2] // config.vision_config.patch_size
+        wants = () if method is None else method.wants
+        if unknown := set(wants) - MORE.keys():
+            raise ModelError(f"{method} wants {', '.join(sorted(unknown))}: this family gives {', '.join(MORE)}")
+        layer, rows = config.vision_feature_layer, pixel_values.shape[-2] // config.vision_config.patch_size
+        layers = [layer] if isinstance(layer, int) else list(layer)
         with torch.inference_mode():
             pixel_values = pixel_values.to(tower.device, tower.dtype)
-            patches = patch_features(tower, pixel_values, config.vision_feature_layer)
+            states = tower_states(tower, pixel_values, {*layers, *(MORE[name] for name in wants if MORE[name])})
+            patches = torch.cat([states[number][:, 1:] for number in layers], dim=-1)
             patches = rearrange(patches, "t (h w) d -> t h w d", h=rows)
+            more = {name: more_of(name, tower, states, patches) for name in wants}
             if method is not None:
                 patches = method.pool_patches(patches)
             features = self.model.model.multi_modal_projector(patches)
-        return Seen(features, self.newline)
+        return Seen(features, self.newline, more=more)
+
+
+def more_of(
+    name: str,
+    tower: nn.Module,
+    states: dict[int, Float[Tensor, "views rows vision_dim"]],
+    patches: Float[Tensor, "views grid_rows grid_columns width"],
+) -> Float[Tensor, "views *more"]:
+    """One of `MORE`, as `Backbone.look` describes it."""
+    if name == "patches":
+        return patches
+    if name == "embeddings":
+        return tower.post_layernorm(states[-1][:, 0])
+    block = tower.encoder.layers[-1]
+    rows = block.layer_norm1(states[-2])
+    scores = cls_scores(block.self_attn.q_proj(rows[:, 0]), block.self_attn.k_proj(rows[:, 1:]))
+    return rearrange(scores, "t (h w) -> t h w", h=patches.shape[1])

@@ -77,9 +77,10 @@ class Method(ABC):
     max_new_tokens: the length that answers were cut at where it was published.
     wants: what `tokens_of` needs beside features, by the names of `Backbone.look`.
     needs_newline: it needs the model's vector for a row's end, which not every family has.
-    own_features: its features are not those of each frame on its own after the projector, and serve no other method.
-    published: what it was published with (checkpoint, RoPE, numbers ...), by name.
-    differs: what differs here from the released code.
+    own_features: it needs more than the features of each frame on its own after the projector, so no other method's
+        pass through the tower serves it.
+    published: what it was published with (checkpoint, generation, ...), by name.
+    differs: what differs here from the released code; empty where nothing does.
     """
 
     num_frames: int
