@@ -48,6 +48,7 @@ doctor: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The newest versions that pyproject.toml allows, written down. torch stays as pinned: it is installed first.
 lock:

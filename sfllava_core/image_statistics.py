@@ -5,6 +5,7 @@ import logging
 import math
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME
 
@@ -43,14 +44,14 @@ def read_settings(path: Path) -> dict:
         raise ModelError(f"{path}: it cannot be read: {error}; download it again") from error
 
 
-def checked_settings(settings: object, path: Path) -> dict:
+def checked_settings(settings: object, path: Path | None) -> dict:
     """Settings have names. Raises ModelError where they are something else."""
     if not isinstance(settings, dict):
         raise ModelError(f"{path}: a {type(settings).__name__} stands where settings should; download it again")
     return settings
 
 
-def checked_statistics(mean: object, std: object, where: str) -> Statistics:
+def checked_statistics(mean: Any, std: Any, where: str) -> Statistics:
     """Mean and standard deviation of three colours. Raises ModelError, with where they stand, for anything else."""
     for name, values, above, bound in (("image_mean", mean, -math.inf, ""), ("image_std", std, 0, " above 0")):
         if not is_colours(values, above):

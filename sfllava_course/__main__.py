@@ -10,13 +10,19 @@ from sfllava_bench.stopping import run_command, stopped
 def command(words: Sequence[str] | None = None) -> int:
     """Run one command of these words (those of the process); its exit code.
 
-    Typer is imported in here, so that a Ctrl-C in the first moments is one line too.
+    Typer is imported in here, so that a Ctrl-C in the first moments is one line too, and where the core alone is
+    installed, what is missing.
     """
     try:
         from sfllava_bench.command_line import call
         from sfllava_course.commands import app
 
         return call(app, sys.argv[1:] if words is None else words)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sfllava"):
+            raise
+        print(f"error: {error.name} is not installed: pip install 'sfllava-core[course]'", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as error:
         return stopped(error, str(error) or "nothing is kept: the same command starts again")
 

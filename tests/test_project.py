@@ -6,14 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
 
 import nbformat
 import pytest
+import tomllib
 import torch
 import yaml
-from conftest import GRAND_PRIX, ROOT, WORKERS
+from conftest import GRAND_PRIX, ROOT, TINY, WORKERS
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+import sfllava_bench
 import sfllava_core
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -26,9 +32,30 @@ def lock() -> dict[str, Requirement]:
     return {requirement.name: requirement for requirement in map(Requirement, lines)}
 
 
-def test_every_public_name_can_be_imported():
-    for name in sfllava_core.__all__:
-        assert getattr(sfllava_core, name) is not None
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def core_dependencies() -> list[Requirement]:
+    return list(map(Requirement, project()["dependencies"]))
+
+
+def extras() -> dict[str, list[Requirement]]:
+    return {name: list(map(Requirement, lines)) for name, lines in project()["optional-dependencies"].items()}
+
+
+@pytest.mark.parametrize("package", [sfllava_core, sfllava_bench], ids=lambda package: package.__name__)
+def test_every_public_name_can_be_imported_and_is_shown_to_type_checkers(package):
+    """What is imported under TYPE_CHECKING, what `__all__` lists, and what `__dir__` offers are the same names."""
+    (block,) = (node for node in ast.parse(Path(package.__file__).read_text()).body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    shown = [alias.name for node in block.body for alias in node.names]
+    assert sorted(shown) == sorted(package.__all__) and set(shown) <= set(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         sfllava_core.Nonsense  # noqa: B018
 
@@ -50,6 +77,33 @@ def test_imports_are_light(statement, heavy):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_type_checker_knows_the_public_names_and_their_types(tmp_path):
+    """From outside, with an editor's eyes: a right call passes, a wrong one is named with the type it ought to have."""
+    (tmp_path / "user.py").write_text(
+        "from sfllava_core import Pool, VideoLLM, parse_choice\n"
+        "from sfllava_bench import clustered_interval\n"
+        "reveal_type(VideoLLM.from_pretrained('x').watch('y'))\n"
+        "reveal_type(Pool.to(4, 4).per_frame)\n"
+        "reveal_type(parse_choice('A'))\n"
+        "Pool.window(2, 2, 'max')\n"
+        "from sfllava_core import Nonsense\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "--cache-dir", ROOT / ".mypy_cache",
+         "--no-pretty", tmp_path / "user.py"],
+        capture_output=True, text=True, cwd=ROOT, timeout=240, env={**os.environ, "MYPYPATH": str(ROOT)},
+    )  # fmt: skip
+    for line, said in (
+        (3, 'Revealed type is "sfllava_core.answering.watched.WatchedVideo"'),
+        (4, 'Revealed type is "bool"'),
+        (5, 'Revealed type is "str | None"'),
+        (6, 'Argument 1 to "window" of "Pool" has incompatible type "int"; expected "str"'),
+        (7, 'Module "sfllava_core" has no attribute "Nonsense"'),
+    ):
+        assert re.search(rf"user\.py:{line}: .*{re.escape(said)}", done.stdout), done.stdout + done.stderr
+    assert "user.py:1:" not in done.stdout and "user.py:2:" not in done.stdout
+
+
 def test_workers_and_what_they_start_share_the_cores():
     cores = os.cpu_count() or 1
     assert int(os.environ["OMP_NUM_THREADS"]) * WORKERS <= max(cores, WORKERS)
@@ -68,12 +122,78 @@ def test_the_lock_holds_exact_versions_and_no_addresses():
 
 def test_the_lock_satisfies_the_ranges_of_the_package():
     text = (ROOT / "pyproject.toml").read_text()
-    wanted = [Requirement(line) for block in re.findall(r"^(?:dependencies|test) = \[(.*?)^\]", text, re.M | re.S)
-              for line in re.findall(r'"(.+?)"', block)]  # fmt: skip
+    assert '"sfllava-core[course,gpus]"' in text and '"sfllava-core[bench]"' in text, "the tests' extra takes all"
+    wanted = [one for extra in ("bench", "course", "gpus", "test") for one in extras()[extra]] + core_dependencies()
+    wanted = [requirement for requirement in wanted if requirement.name != "sfllava-core"]
     assert len(wanted) > 20
     for requirement in wanted:
         version = str(lock()[requirement.name].specifier).removeprefix("==")
         assert requirement.specifier.contains(version), f"{requirement} is locked at {version}"
+
+
+def names_of_modules(requirement: Requirement) -> str:
+    return {"pillow": "PIL"}.get(requirement.name, requirement.name)
+
+
+def test_the_core_names_no_library_but_its_dependencies():
+    allowed = {*sys.stdlib_module_names, "sfllava_core", *map(names_of_modules, core_dependencies())}
+    for file in (ROOT / "sfllava_core").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert {name.split(".")[0] for name in names} <= allowed, f"{file.name}: line {node.lineno}"
+
+
+WITH_THE_CORE_ALONE = '''
+import sys
+from importlib.machinery import PathFinder
+
+class CoreAlone:
+    """All finders but for what is not to be there."""
+
+    finders, find_distributions = list(sys.meta_path), staticmethod(PathFinder.find_distributions)
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in sys.argv[3:]:
+            return next(filter(None, (finder.find_spec(name, path, target) for finder in self.finders)), None)
+
+sys.meta_path[:] = [CoreAlone()]
+import pkgutil
+from importlib import import_module
+import sfllava_core
+
+for module in pkgutil.walk_packages(sfllava_core.__path__, "sfllava_core."):
+    import_module(module.name)
+video = sfllava_core.VideoLLM.from_pretrained(sys.argv[1], device="cpu").watch(sys.argv[2], "frames4_slow1-to2x2")
+print("answered", len(video.generate(["USER: <image> why?"], max_new_tokens=2)))
+from sfllava_course.__main__ import command
+print("exit code", command(["run"]))
+'''
+
+
+def test_with_the_cores_dependencies_alone_the_core_answers_and_the_command_says_what_is_missing():
+    """Of all that is installed here, whatever the core's dependencies do not bring with them cannot be imported."""
+    brought, left = set(), [requirement.name for requirement in core_dependencies()]
+    while left:
+        name = canonicalize_name(left.pop())
+        if name not in brought:
+            brought.add(name)
+            with suppress(metadata.PackageNotFoundError):  # what is for another system
+                needed = map(Requirement, metadata.requires(name) or [])
+                left += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    absent = [
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if not brought & set(map(canonicalize_name, owners)) and not module.startswith("sfllava")
+    ]
+    assert {"pandas", "matplotlib", "accelerate", "pytest"} <= set(absent) and "torch" not in absent
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_THE_CORE_ALONE, TINY, GRAND_PRIX, *absent],
+        capture_output=True, text=True, cwd=ROOT, timeout=240,
+    )  # fmt: skip
+    assert "answered 1" in done.stdout, done.stderr
+    assert "exit code 1" in done.stdout, done.stderr
+    assert re.search(r"^error: \w+ is not installed: pip install 'sfllava-core\[course\]'$", done.stderr, re.M)
 
 
 def test_environment_yml_installs_this_checkout_under_the_lock():

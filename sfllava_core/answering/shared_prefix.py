@@ -63,6 +63,7 @@ def shared_prefix_attention(
     """
     if shared_prefix is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    assert attention_mask is not None and scaling is not None  # transformers always gives the scale, the decoder a mask
     prefix_keys, prefix_values = shared_prefix.layers[module.layer_idx]
     batch, heads, queries, _ = query.shape
     step = max(1, MAX_SCORES // (batch * heads * (prefix_keys.shape[2] + key.shape[2])))

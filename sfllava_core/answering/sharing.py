@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,9 @@ from sfllava_core.answering.decoding import Decoder
 from sfllava_core.answering.shared_prefix import PlainDecoder, Prefix, SharedPrefixDecoder, prefill
 from sfllava_core.prompts import IMAGE, IMAGE_TOKEN, PromptError, tokenize_prompt
 from sfllava_core.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    import sfllava_core.model
 
 BATCH = 32  # questions decoded together
 
@@ -80,7 +84,8 @@ class PrefixSharing:
             ContextError: before any work, if one of the prompts is too long.
         """
         language_model = self.llm.language_model
-        shared, plain = defaultdict(list), []
+        shared: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+        plain: list[int] = []
         for row, prompt in enumerate(prompts):
             self.check_length(prompt, new_tokens)
             exact = self.length(prompt) + new_tokens <= exact_positions(language_model.config)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -44,7 +44,7 @@ class Recounted(Exception):
 
 def open_reader(decoder: str | Callable[[Path], FrameReader], path: Path) -> FrameReader:
     """Open `path` with a decoder, by name or by callable; anything that goes wrong is a `VideoError`."""
-    reader = decoder if callable(decoder) else DECODERS.get(decoder, ImageFolderReader)
+    reader: Any = decoder if callable(decoder) else DECODERS.get(decoder, ImageFolderReader)
     name = getattr(reader, "name", getattr(reader, "__name__", "decoder"))
     if hasattr(reader, "available") and not reader.available():
         raise VideoError(path, f"the decoder {name} is not installed", f"pip install {reader.package}")
@@ -215,8 +215,8 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as picture:
-            picture = ImageOps.exif_transpose(picture)
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
             if picture.mode in ("I", "F"):
                 cause = f"its pixels are 32-bit numbers (mode {picture.mode!r}), which have no scale"
                 raise VideoError(path, cause, "save it with 8 bits a colour")

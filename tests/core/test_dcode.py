@@ -64,7 +64,7 @@ def test_embeddings_are_transformers_pooled_output(llm, golden_frames):
 
 def test_a_video_through_it(llm):
     video = llm.watch(GRAND_PRIX, SMALL)
-    seen = llm.look(video.frames, SMALL)
+    seen = llm.look(video.frames.pixels, SMALL)
     frames = choose_frames(seen.more["embeddings"], 4, 0.6)
     expected = [merge_tokens(rearrange(seen.features[frame], "h w d -> (h w) d"), 40, 0.95)[0] for frame in frames]
     torch.testing.assert_close(video.tokens, torch.cat(expected), rtol=0, atol=0)
