@@ -65,19 +65,11 @@ def shared_prefix_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     assert attention_mask is not None and scaling is not None  # transformers always gives the scale, the decoder a mask
     prefix_keys, prefix_values = shared_prefix.layers[module.layer_idx]
-    batch, heads, queries, _ = query.shape
+    batch, heads = query.shape[:2]
     step = max(1, MAX_SCORES // (batch * heads * (prefix_keys.shape[2] + key.shape[2])))
     pieces = [
-        attend(
-            query[:, :, start : start + step],
-            key,
-            value,
-            attention_mask[:, :, start : start + step],
-            prefix_keys[0],
-            prefix_values[0],
-            scaling,
-        )
-        for start in range(0, queries, step)
+        attend(some, key, value, mask, prefix_keys[0], prefix_values[0], scaling)
+        for some, mask in zip(query.split(step, dim=2), attention_mask.split(step, dim=2))
     ]
     return torch.cat(pieces, dim=1), None
 

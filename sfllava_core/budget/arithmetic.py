@@ -103,42 +103,14 @@ class ModelShape:
         return 2 * self.layers * self.kv_heads * self.head_dim * tokens * bytes_per_value
 
 
-CLIP_L_336 = {"vision_width": 1024, "vision_layers": 23, "vision_mlp": 4096, "patch_size": 14, "image_size": 336}
-MODEL_SHAPES = {
-    "7b": ModelShape(
-        **CLIP_L_336,
-        width=4096,
-        layers=32,
-        heads=32,
-        kv_heads=32,
-        head_dim=128,
-        mlp=11008,
-        vocabulary=32064,
-        native_positions=4096,
-    ),  # llava-v1.6-vicuna-7b
-    "mistral-7b": ModelShape(
-        **CLIP_L_336,
-        width=4096,
-        layers=32,
-        heads=32,
-        kv_heads=8,
-        head_dim=128,
-        mlp=14336,
-        vocabulary=32064,
-        native_positions=32768,
-    ),  # llava-v1.6-mistral-7b
-    "34b": ModelShape(
-        **CLIP_L_336,
-        width=7168,
-        layers=60,
-        heads=56,
-        kv_heads=8,
-        head_dim=128,
-        mlp=20480,
-        vocabulary=64064,
-        native_positions=4096,
-    ),  # llava-v1.6-34b (Yi)
-}
+CLIP_L_336 = (1024, 23, 4096, 14, 336)  # vision_width, vision_layers, vision_mlp, patch_size, image_size
+LANGUAGE_MODELS = {
+    # of llava-v1.6-   width layers heads kv_heads head_dim mlp vocabulary native_positions
+    "7b":             (4096,   32,   32,      32,     128, 11008,   32064,   4096),  # vicuna-7b
+    "mistral-7b":     (4096,   32,   32,       8,     128, 14336,   32064,  32768),  # mistral-7b
+    "34b":            (7168,   60,   56,       8,     128, 20480,   64064,   4096),  # 34b (Yi)
+}  # fmt: skip
+MODEL_SHAPES = {name: ModelShape(*CLIP_L_336, *sizes) for name, sizes in LANGUAGE_MODELS.items()}
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,6 @@
 """Pooling of frame features, as values: a window that slides, an output size that is met, or nothing at all.
 
-The released code's modes and their values here:
-
-    concat                  NO_POOL                   spatial_2d_max_pool    Pool.window("max", 2, 2)
-    spatial_1d_max_pool     Pool.window("max", 1, 2)  spatial_2d_avg_pool    Pool.window("avg", 2, 2)
-    spatial_1d_avg_pool     Pool.window("avg", 1, 2)  spatial_temporal_pool  Pool.to(12, 12, frames=16)
-    fast_4x4 and the like   Pool.to(4, 4)             temporal_global_pool   Pool("time")
+`RELEASED_POOLS` are the released code's modes; its "fast_4x4" and the like are `Pool.to(4, 4)`.
 """
 
 import re
@@ -125,3 +120,12 @@ class Pool:
 
 
 NO_POOL = Pool()
+RELEASED_POOLS = {
+    "concat": NO_POOL,
+    "spatial_1d_max_pool": Pool.window("max", 1, 2),
+    "spatial_1d_avg_pool": Pool.window("avg", 1, 2),
+    "spatial_2d_max_pool": Pool.window("max", 2, 2),
+    "spatial_2d_avg_pool": Pool.window("avg", 2, 2),
+    "spatial_temporal_pool": Pool.to(12, 12, frames=16),
+    "temporal_global_pool": Pool("time"),
+}

@@ -16,18 +16,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
-from sfllava_core.methods.pooling import MOST_FRAMES, NO_POOL, Pool
+from sfllava_core.methods.pooling import MOST_FRAMES, NO_POOL, RELEASED_POOLS, Pool
 
 PAPER_GRID = (24, 24)
-RELEASED_POOLS = {
-    "concat": NO_POOL,
-    "spatial_1d_max_pool": Pool.window("max", 1, 2),
-    "spatial_1d_avg_pool": Pool.window("avg", 1, 2),
-    "spatial_2d_max_pool": Pool.window("max", 2, 2),
-    "spatial_2d_avg_pool": Pool.window("avg", 2, 2),
-    "spatial_temporal_pool": Pool.to(12, 12, frames=16),
-    "temporal_global_pool": Pool("time"),
-}
 RELEASED_NAME = re.compile(r"slowfast-slow_(\d+)frms_(\w+)-fast_(\d+)x(\d+)")
 OWN_PATHWAY = re.compile(r"(slow|fast)(all|\d+)-((?:none|max|avg|to|time)[\dx]*)")
 
@@ -46,10 +37,8 @@ def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
 
     Source: section 3.2 ("uniformly sample N_slow frame features"); the rounding is the released code's.
     """
-    T, n = (
-        positive_int("T, the number of sampled frames", T),
-        positive_int("n, the number of slow frames", n, MOST_FRAMES),
-    )
+    T = positive_int("T, the number of sampled frames", T)
+    n = positive_int("n, the number of slow frames", n, MOST_FRAMES)
     return torch.linspace(0, T, n + 1, dtype=torch.float32).long()[:-1].tolist()
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -46,12 +45,12 @@ def open_reader(decoder: str | Callable[[Path], FrameReader], path: Path) -> Fra
     """Open `path` with a decoder, by name or by callable; anything that goes wrong is a `VideoError`."""
     reader: Any = decoder if callable(decoder) else DECODERS.get(decoder, ImageFolderReader)
     name = getattr(reader, "name", getattr(reader, "__name__", "decoder"))
-    if hasattr(reader, "available") and not reader.available():
-        raise VideoError(path, f"the decoder {name} is not installed", f"pip install {reader.package}")
     try:
         opened = reader(path)
     except VideoError:
         raise
+    except ModuleNotFoundError as error:
+        raise VideoError(path, f"the decoder {name} is not installed", f"pip install {error.name}") from error
     except Exception as error:
         raise VideoError(path, f"{name} cannot open it: {short_message(error)}") from error
     if opened.total < 1:
@@ -66,11 +65,7 @@ class PyAVReader:
     next wanted frame is skipped. Elsewhere the file is decoded from its beginning to its end and frames are counted.
     """
 
-    name, package = "pyav", "av"
-
-    @staticmethod
-    def available() -> bool:
-        return find_spec("av") is not None
+    name = "pyav"
 
     def __init__(self, path: Path):
         self.path, self.packets = path, read_packets(path)
@@ -152,12 +147,8 @@ class DecordReader:
     groups of pictures, transport streams) and counts frames that an edit list hides.
     """
 
-    name, package = "decord", "decord"
+    name = "decord"
     chunk = 8  # frames fetched at once: bounds memory, and lets decord skip between neighbours
-
-    @staticmethod
-    def available() -> bool:
-        return find_spec("decord") is not None
 
     def __init__(self, path: Path):
         import decord
@@ -180,14 +171,10 @@ class DecordReader:
 class ImageFolderReader:
     """A folder of images in natural order: frame2 before frame10 (the released code sorts by name)."""
 
-    name, package = "images", "pillow"
-
-    @staticmethod
-    def available() -> bool:
-        return True
+    name = "images"
 
     def __init__(self, path: Path):
-        self.path, self.fps = path, float("nan")
+        self.fps = float("nan")
         self.pictures = sorted(pictures_in(path), key=natural_key)
         self.total = len(self.pictures)
         if not self.pictures:

@@ -135,12 +135,7 @@ def read_packets(path: Path) -> Packets:
                 stream = video_stream(path, container)
                 promised, codec = stream.frames, stream.codec_context.name
                 rows = [
-                    (
-                        packet.pts,
-                        packet.is_keyframe,
-                        not packet.is_discard and is_shown(codec, packet),
-                        packet.is_corrupt,
-                    )
+                    (packet.pts, packet.is_keyframe, is_shown(codec, packet), packet.is_corrupt)
                     for packet in container.demux(stream)
                     if packet.size
                 ]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from videos import moving_noise, write_video
 
 from sfllava_core import VideoError, read_frames, sample_frame_indices
-from sfllava_core.video.decoders import PyAVReader, natural_key
+from sfllava_core.video.decoders import PyAVReader, natural_key, open_reader
 from sfllava_core.video.frames import choose, decode
 
 CASES = json.loads((GOLDENS / "frame_indices.json").read_text())
@@ -209,3 +210,9 @@ def test_a_reader_of_your_own_can_be_put_in():
 def test_wrong_arguments_say_what_is_possible(arguments, message):
     with pytest.raises(ValueError, match=message):
         read_frames(GRAND_PRIX, **{"num_frames": 5, **arguments})
+
+
+def test_a_decoder_that_is_not_installed_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with pytest.raises(VideoError, match=r"the decoder decord is not installed \(what to do: pip install decord\)"):
+        open_reader("decord", GRAND_PRIX)
