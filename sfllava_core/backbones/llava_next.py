@@ -67,7 +67,8 @@ class LlavaNext(Backbone):
         layers = [layer] if isinstance(layer, int) else list(layer)
         with torch.inference_mode():
             pixel_values = pixel_values.to(tower.device, tower.dtype)
-            states = tower_states(tower, pixel_values, {*layers, *(MORE[name] for name in wants if MORE[name])})
+            needed = {deeper for name in wants if (deeper := MORE[name]) is not None}
+            states = tower_states(tower, pixel_values, {*layers, *needed})
             patches = torch.cat([states[number][:, 1:] for number in layers], dim=-1)
             patches = rearrange(patches, "t (h w) d -> t h w d", h=rows)
             more = {name: more_of(name, tower, states, patches) for name in wants}
