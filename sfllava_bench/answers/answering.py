@@ -92,9 +92,12 @@ def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmF
     frames = frames if shared is None else frames.sampled(method.sample)
     # A picture made of several frames has features of its own: nothing of it can be shared.
     if shared is None or method.own_features or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
-        return frames, llm.watch_frames(frames, method, resize=experiment.resize)
+        video = llm.watch_frames(frames, method, resize=experiment.resize)
+        video.asking = experiment.asking
+        return frames, video
     video = llm.watch_features(shared.of(frames), method)
     video.stopwatch.seconds["encode"] += shared.stopwatch.seconds["encode"] / shared.experiments
+    video.asking = experiment.asking
     return frames, video
 
 
@@ -160,7 +163,7 @@ def write(llm: VideoModel, experiment: Experiment, video, questions: list[Questi
 
 def prompts_of(question: Question, style: str, experiment: Experiment) -> list[tuple[str, str]]:
     """The prompts of a question, in two pieces each: what the video's questions share, and the rest."""
-    method = experiment.method
+    method = experiment.asking
     if question.task == MULTIPLE_CHOICE:
         return [method.multiple_choice(question.questions[0], list(question.options), style, experiment.parts)]
     return [method.open_ended(text, style, experiment.parts) for text in question.questions]

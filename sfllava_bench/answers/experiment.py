@@ -14,6 +14,7 @@ from sfllava_core.prompts import ALL_PARTS, PromptParts
 
 SHARING = ("video", "nothing")
 CHOOSING = ("generation", "likelihood")
+PROMPTS = ("own", "paper")
 DECODING = ("auto", "pyav", "decord")
 
 
@@ -29,6 +30,8 @@ class Experiment:
 
     id: names its run's folder.
     method: what the model sees of a video (tables 4 to 6).
+    prompts: "own" asks, and reads choices, as the method was published; "paper" asks every method as SlowFast-LLaVA
+        does, so that two methods differ in what is seen alone.
     parts: the parts of the prompt (table 7).
     by: "generation" lets the model write and reads its choice; "likelihood" takes the likeliest letter.
     share: "video" watches a video once for all its questions; "nothing" does all the work again for each, as the
@@ -48,6 +51,7 @@ class Experiment:
 
     id: str
     method: Method = SlowFast()
+    prompts: str = "own"
     parts: PromptParts = ALL_PARTS
     by: str = "generation"
     share: str = "video"
@@ -67,13 +71,18 @@ class Experiment:
     cell: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, allowed in (("by", CHOOSING), ("share", SHARING), ("decoder", DECODING)):
+        for name, allowed in (("by", CHOOSING), ("share", SHARING), ("prompts", PROMPTS), ("decoder", DECODING)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={self.max_new_tokens}: ask for at least 1 token")
         if self.max_videos is not None and self.max_videos < 1:
             raise ExperimentError(f"max_videos={self.max_videos}: take at least 1 video, or None for all")
+
+    @property
+    def asking(self) -> Method:
+        """The method whose prompts and reading of choices are used."""
+        return self.method if self.prompts == "own" else SlowFast()
 
     def questions(self) -> list[Question]:
         """What is asked.
@@ -96,6 +105,7 @@ class Experiment:
         """JSON-able: how the questions are asked."""
         return {
             "method": str(self.method),
+            "prompts": self.prompts,
             "parts": asdict(self.parts),
             "by": self.by,
             "share": self.share,

@@ -53,7 +53,8 @@ class Choice:
 class WatchedVideo:
     """What `VideoLLM.watch` returns. Several threads may ask: they wait for each other (`VideoLLM.lock`).
 
-    Attributes: tokens, the visual tokens (tokens, dim); method; frames (None if features were given); stopwatch, whose
+    Attributes: tokens, the visual tokens (tokens, dim); method; asking, the method whose prompts and reading of choices
+    are used (another one's, to compare what is seen alone); frames (None if features were given); stopwatch, whose
     `seconds` add up by stage (decode, encode, pool, prefill, answer).
     """
 
@@ -66,6 +67,7 @@ class WatchedVideo:
         stopwatch: Stopwatch,
     ):
         self.llm, self.tokens, self.method, self.frames, self.stopwatch = llm, tokens, method, frames, stopwatch
+        self.asking = method
         self.sharing = PrefixSharing(llm, tokens, stopwatch)
 
     def __repr__(self) -> str:
@@ -100,7 +102,7 @@ class WatchedVideo:
             ModelError: the model computes NaN or infinity.
         """
         questions = [question] if isinstance(question, str) else list(question)
-        prompts = [self.method.open_ended(text, self.llm.prompt_style, parts) for text in questions]
+        prompts = [self.asking.open_ended(text, self.llm.prompt_style, parts) for text in questions]
         generations = self.generate(
             prompts, max_new_tokens=max_new_tokens, share_prefix=share_prefix, on_text=on_text, progress=progress
         )
@@ -137,7 +139,7 @@ class WatchedVideo:
         if len(questions) != len(all_options):
             raise ValueError(f"{len(questions)} questions, {len(all_options)} lists of options: give one list for each")
         style = self.llm.prompt_style
-        prompts = [self.method.multiple_choice(q, o, style, parts) for q, o in zip(questions, all_options)]
+        prompts = [self.asking.multiple_choice(q, o, style, parts) for q, o in zip(questions, all_options)]
         generated = by == "generation"
         _, ids, logits = self._answer(prompts, max_new_tokens if generated else 0, share_prefix, progress=progress)
         choices = [self._likeliest(*one) for one in zip(logits, all_options, prompts)]
@@ -212,7 +214,7 @@ class WatchedVideo:
         return Choice(letters[best], options[best], scores.tolist())
 
     def _read(self, text: str, options: Sequence[str], likeliest: Choice) -> Choice:
-        place = self.method.read_choice(text, options)
+        place = self.asking.read_choice(text, options)
         found = (None, None) if place is None else (option_letters(options)[place], options[place])
         return replace(likeliest, letter=found[0], option=found[1], text=text)
 

@@ -140,6 +140,7 @@ class IgVlm(Method):
     vicuna: str = "7b"
     max_new_tokens = 512
     own_features = True
+    needs_newline = True
     published: ClassVar[dict[str, str]] = {
         "checkpoint": "llava-v1.6-vicuna-7b, llava-v1.6-vicuna-13b, llava-v1.6-34b",
         "RoPE": "no scaling",
