@@ -7,7 +7,8 @@ begun. In "videoqa" video and question share one turn. Style "vicuna" is that of
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sfllava_core.prompts import IMAGE, PromptError, checked_text, option_letters
+from sfllava_bench.peers.base import question_with_options
+from sfllava_core.prompts import IMAGE, PromptError
 
 CHATGPT = (
     "You are Video-ChatGPT, a large vision-language assistant. You are able to understand the video content that the "
@@ -118,9 +119,4 @@ def conversation(task: str, style: str) -> Conversation:
 
 def choice_question(question: str, options: Sequence[str]) -> str:
     """MVBench's question: "Question: ...\\nOptions:\\n(A) ...\\n(B) ..."."""
-    checked_text(question, "question")
-    letters = option_letters(options)
-    for letter, option in zip(letters, options):
-        checked_text(option, f"option {letter}")
-    lines = "\n".join(f"({letter}) {option}" for letter, option in zip(letters, options))
-    return f"Question: {question}\nOptions:\n{lines}"
+    return f"Question: {question_with_options(question, options)}"

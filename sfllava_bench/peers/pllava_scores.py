@@ -37,13 +37,13 @@ def choice_is_right(said: str, truth: str) -> bool:
     return any(letter in first for letter in LETTERS) and (first.replace(".", "") in right or right in first)
 
 
-def read_choice(said: str, options: Sequence[str]) -> str | None:
-    """The letter ("A") of the option that an answer such as "(A) Sat down" is right for by MVBench's rule.
+def read_choice(said: str, options: Sequence[str]) -> int | None:
+    """The option (from 0) that an answer such as "(A) Sat down" is right for by MVBench's rule; None where none is.
 
     The rule takes "(a)(b)" for two options; here the first of them is chosen.
     """
     letters = ascii_uppercase[: len(options)]
-    return next((letter for letter in letters if choice_is_right(said, f"({letter})")), None)
+    return next((place for place, letter in enumerate(letters) if choice_is_right(said, f"({letter})")), None)
 
 
 def released_truth(candidates: Sequence[str], answer: str) -> str:

@@ -88,8 +88,8 @@ def published_keys(model: nn.Module) -> dict[str, tuple[str, ...]]:
 def merged(
     base: Float[Tensor, "out into"], a: Float[Tensor, "rank into"], b: Float[Tensor, "out rank"], alpha: float
 ) -> Float[Tensor, "out into"]:
-    """base + alpha / 128 * B A, computed in float32 and given in the base's own type."""
-    return (base.float() + (b.float() @ a.float()) * (alpha / RANK)).to(base.dtype)
+    """base + alpha / 128 * B A in float32, whatever the types of the three."""
+    return base.float() + (b.float() @ a.float()) * (alpha / RANK)
 
 
 def is_delta(shards: Shards) -> bool:
@@ -99,12 +99,13 @@ def is_delta(shards: Shards) -> bool:
     )
 
 
-def whole_weights(shards: Shards, model: nn.Module, alpha: float) -> dict[str, Tensor]:
+def whole_weights(shards: Shards, model: nn.Module, alpha: float, dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights of a stock LLaVA-NeXT, merged from a folder that holds all of them.
 
     Args:
         model: a stock model of the checkpoint's sizes; it may be on the meta device.
         alpha: 4 as in the released evaluation.
+        dtype: of the weights; they are merged in float32 and rounded once.
 
     Raises:
         ModelError: missing or additional weights, another rank or another size; it names them.
@@ -112,10 +113,11 @@ def whole_weights(shards: Shards, model: nn.Module, alpha: float) -> dict[str, T
     names = published_keys(model)
     check_keys(shards, [key for keys in names.values() for key in keys])
     check_sizes(shards, model, names)
-    found = {name: merged(*map(shards.__getitem__, keys), alpha) if len(keys) == 3 else shards[keys[0]]
-             for name, keys in names.items()}  # fmt: skip
-    newline = model.state_dict()["model.image_newline"]
-    return {**found, "model.image_newline": torch.zeros(newline.shape, dtype=next(iter(found.values())).dtype)}
+    found = {"model.image_newline": torch.zeros_like(model.state_dict()["model.image_newline"], device="cpu")}
+    for name, keys in names.items():
+        parts = [shards[key] for key in keys]
+        found[name] = (merged(*parts, alpha) if len(parts) == 3 else parts[0]).to(dtype)
+    return found
 
 
 def add_delta(shards: Shards, model: nn.Module, alpha: float) -> None:

@@ -12,6 +12,7 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
+from sfllava_bench.peers.loading import load_model
 from sfllava_bench.questions.annotations import AnnotationError
 from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
@@ -49,7 +50,7 @@ def reproduce(
 
     Args:
         judge: for open-ended questions and VCGBench; without one only exact and token match are given for those.
-        load: makes the model of its name; the default is `VideoLLM.from_pretrained`.
+        load: makes the model of its name; the default is `load_model`: `VideoLLM.from_pretrained`, or a peer.
         open_videos: makes the folder of videos of its path, with what there is to say about decoding, such as
             `partial(VideoFolder, timeout_s=600)`.
         allow_missing: run although videos are missing; their questions count as failed in every number.
@@ -228,10 +229,3 @@ def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
     answered = sum(count_answered(Run(Path(out) / experiment.id).answers_file)[0] for experiment in experiments)
     expected = sum(len(experiment.questions()) for experiment in experiments)
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
-
-
-def load_model(name: str) -> object:
-    """The model of an experiment."""
-    from sfllava_core.model import VideoLLM
-
-    return VideoLLM.from_pretrained(name)

@@ -1,0 +1,54 @@
+"""Any model that answers here, by its folder or name: a peer by what its config says, else an image LLM of our own."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from transformers import LlavaNextConfig, LlavaNextVideoConfig, PretrainedConfig, VideoLlavaConfig
+
+from sfllava_bench.peers.base import settings_of
+from sfllava_bench.peers.llava_next_video import load_llava_next_video
+from sfllava_bench.peers.pllava import load_pllava
+from sfllava_bench.peers.video_llava import load_video_llava
+from sfllava_core import checkpoints
+from sfllava_core.backbones.base import ModelError
+from sfllava_core.model import VideoLLM
+
+# By the class that a published config names.
+PEERS: dict[str, tuple[type[PretrainedConfig], Callable[..., VideoLLM]]] = {
+    "PllavaForConditionalGeneration": (LlavaNextConfig, load_pllava),
+    "VideoLlavaForConditionalGeneration": (VideoLlavaConfig, load_video_llava),
+    "LlavaNextVideoForConditionalGeneration": (LlavaNextVideoConfig, load_llava_next_video),
+}
+
+
+def peer_of(source: str) -> tuple[str | None, dict[str, object]]:
+    """(Which peer a checkpoint is, what its config says); (None, {}) for no peer, and for what cannot be read."""
+    try:
+        settings = settings_of(source, checkpoints.checked_source(source))
+    except ModelError:  # the way of our own models says what is wrong
+        return None, {}
+    named = settings.get("architectures")
+    found = [name for name in named if name in PEERS] if isinstance(named, list) else []
+    return (found[0], settings) if found else (None, {})
+
+
+def load_model(path: str | Path, **options: object) -> VideoLLM:
+    """The model of a checkpoint: a peer with its own method, or `VideoLLM.from_pretrained`. Options and errors as there.
+
+    Raises:
+        ModelError: no such checkpoint, or one that cannot be used.
+    """
+    source = str(Path(path).expanduser())
+    peer, _ = peer_of(source)
+    return VideoLLM.from_pretrained(source, **options) if peer is None else PEERS[peer][1](source, **options)
+
+
+def load_config(path: str | Path) -> PretrainedConfig:
+    """The config of a checkpoint, a peer's as that of the class it is loaded by. Errors as of `load_model`."""
+    source = str(Path(path).expanduser())
+    peer, settings = peer_of(source)
+    if peer is None:
+        return checkpoints.load_config(source)
+    kind = PEERS[peer][0]
+    with checkpoints.loading(source):
+        return kind.from_dict({**settings, "model_type": kind.model_type})

@@ -1,0 +1,176 @@
+"""Video-LLaVA: 8 frames of 224 pixels, all 257 tokens of each.
+
+Rules read off the released evaluation. **The checkpoint of transformers' class is not the published model**: the
+original video tower attends over time in every layer, the conversion dropped that and keeps a plain CLIP tower. A
+number of these weights must say so; `TIME_ATTENTION` is the sentence. `OriginalVideoTower` (video_llava_tower.py) is
+the arithmetic of the tower that was published.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from transformers import VideoLlavaConfig, VideoLlavaForConditionalGeneration
+
+from sfllava_bench.peers.base import PeerMethod, Source, chat, crop_to_square, frames_of_tokens, spread_frames
+from sfllava_core.backbones.base import Backbone, ModelError
+from sfllava_core.checkpoints import check_complete, loading
+from sfllava_core.methods.base import Grid, Method, Seen, SpecError, positive_int
+from sfllava_core.methods.pooling import MOST_FRAMES
+from sfllava_core.model import VideoLLM
+
+SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+    "and polite answers to the human's questions."
+)
+TIME_ATTENTION = (
+    "converted weights: the published video tower attends over time in every layer, the conversion dropped that, so "
+    "these numbers are not the published model's"
+)
+CLASS_TOKEN = "class_token"
+
+
+@dataclass(frozen=True)
+class VideoLlava(PeerMethod):
+    """Video-LLaVA's frames, pictures, tokens and prompt. num_frames: frames sampled."""
+
+    num_frames: int = 8
+    max_new_tokens = 1024
+    wants = (CLASS_TOKEN,)
+    chats = {"vicuna": chat(SYSTEM)}
+    stops = {"vicuna": "</s>"}
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_frames", positive_int("VideoLlava num_frames", self.num_frames, MOST_FRAMES))
+
+    def sample(self, total: int) -> list[int]:
+        """From the first frame to the last; a short video repeats some."""
+        return spread_frames(total, self.num_frames)
+
+    def arrange(
+        self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
+    ) -> UInt8[np.ndarray, "frames height width 3"]:
+        """Frames as CLIP's preparation makes them. The release's is another, and flips some videos at random."""
+        return crop_to_square(pixels, size)
+
+    def token_counts(self, num_frames: int | None = None, grid: Grid = (16, 16)) -> dict[str, int]:
+        """2056 for 8 frames of 16 x 16 patches: the class token of each frame is kept."""
+        return {"frames": (num_frames or self.num_frames) * (1 + grid[0] * grid[1])}
+
+    def tokens_of(self, seen: Seen) -> Float[Tensor, "tokens dim"]:
+        """The class token and all patches of each frame, in reading order.
+
+        Raises:
+            SpecError: features without their class tokens.
+        """
+        if CLASS_TOKEN not in seen.more:
+            raise SpecError(f"{self} needs each frame's class token beside its patches: use watch or watch_frames")
+        first = seen.more[CLASS_TOKEN].to(seen.features)
+        tokens = torch.cat([first[:, None], rearrange(seen.features, "t h w d -> t (h w) d")], dim=1)
+        return rearrange(tokens, "t n d -> (t n) d")
+
+    def visual_tokens(
+        self, features: Float[Tensor, "views rows columns dim"], newline: Float[Tensor, "dim"] | None = None
+    ) -> Float[Tensor, "tokens dim"]:
+        """Features alone are not enough: see `tokens_of`. Raises SpecError."""
+        return self.tokens_of(Seen(features, newline))
+
+    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
+        """Each token is of one frame."""
+        return frames_of_tokens(range(num_frames), 1 + grid[0] * grid[1])
+
+    def __str__(self) -> str:
+        return f"videollava{self.num_frames}"
+
+    @classmethod
+    def parse(cls, text: str, num_frames: int = 50) -> "VideoLlava | None":
+        """Read "videollava8", or "videollava"."""
+        match = re.fullmatch(r"videollava(\d*)", text)
+        return None if match is None else cls(int(match[1] or 8))
+
+
+class VideoLlavaBackbone(Backbone):
+    """transformers' `VideoLlavaForConditionalGeneration`, of which the video tower is used."""
+
+    model_type = "video_llava"
+    model_class = VideoLlavaForConditionalGeneration
+
+    def __init__(self, model: VideoLlavaForConditionalGeneration):
+        super().__init__(model)
+        vision = model.config.vision_config
+        self.image_size = (vision.image_size, vision.image_size)
+        self.grid = (vision.image_size // vision.patch_size,) * 2
+
+    @classmethod
+    def check(cls, config, name: str) -> None:
+        tower = config.vision_config.model_type
+        if tower != "clip_vision_model":
+            raise ModelError(f"{name}: its vision tower is {tower!r}; this kit needs a CLIP tower")
+        if not isinstance(config.vision_feature_layer, int):
+            raise ModelError(f"{name}: vision_feature_layer {config.vision_feature_layer}; this kit needs one layer")
+
+    @classmethod
+    def prompt_style(cls, config, tokenizer) -> str:
+        return "vicuna"
+
+    @property
+    def language_model(self) -> nn.Module:
+        return self.model.model.language_model
+
+    @property
+    def head(self) -> nn.Module:
+        return self.model.lm_head
+
+    @property
+    def vision_device(self) -> torch.device:
+        return self.model.model.video_tower.device
+
+    def look(self, pixel_values: Float[Tensor, "views 3 height width"], method: Method | None = None) -> Seen:
+        """Layer -2 through the projector; the class token beside the patches where the method wants it."""
+        wants = method.wants if method is not None else ()
+        if lacking := [name for name in wants if name != CLASS_TOKEN]:
+            raise ModelError(f"{method} wants {', '.join(lacking)}, which this kit does not read of Video-LLaVA")
+        tower, projector = self.model.model.video_tower, self.model.model.multi_modal_projector
+        with torch.inference_mode():
+            states = tower(pixel_values.to(tower.device, tower.dtype), output_hidden_states=True).hidden_states
+            seen = states[self.model.config.vision_feature_layer]
+            patches = rearrange(seen[:, 1:], "t (h w) d -> t h w d", h=self.grid[0])
+            features = projector(patches if method is None else method.pool_patches(patches))
+            more = {CLASS_TOKEN: projector(seen[:, 0])} if wants else {}
+        return Seen(features, more=more)
+
+
+def card_frames(total: int, count: int = 8) -> list[int]:
+    """The rule of the checkpoint's card, which the published evaluation does not go by: arange(0, total, total / 8)."""
+    return np.arange(0, total, total / count).astype(int).tolist()
+
+
+def load_video_llava(
+    path: str | Path,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    *,
+    device_map: str | dict | None = None,
+) -> VideoLLM:
+    """Video-LLaVA from a checkpoint of transformers' own class (safetensors only); see the module on its weights.
+
+    Args:
+        path, device, dtype, device_map: as of `VideoLLM.from_pretrained`.
+
+    Raises:
+        ModelError: no such checkpoint, or not one that can be used here.
+    """
+    source = Source(path, device, dtype)
+    config = source.config(VideoLlavaConfig)
+    VideoLlavaBackbone.check(config, source.name)
+    with loading(source.name):
+        model, found = VideoLlavaForConditionalGeneration.from_pretrained(
+            source.name, **source.options(config, device_map)
+        )
+    check_complete(found, source.name)
+    return source.peer(model, VideoLlava(), device_map)

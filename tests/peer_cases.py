@@ -1,0 +1,100 @@
+"""Numbers that the peers' released codes gave: a folder a model, with cases by group and tiny checkpoints."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import field
+import numpy as np
+import pytest
+import torch
+
+from sfllava_core.answering.sharing import encode_prompt
+
+META = "meta"  # says where the cases are from
+
+
+def folder(peer: str) -> Path:
+    """The model's folder of goldens."""
+    return field.FIELD / peer
+
+
+@cache
+def content(peer: str) -> dict[str, object]:
+    """All groups of a model, by name."""
+    return json.loads((folder(peer) / "cases.json").read_text())
+
+
+def array(peer: str, name: str) -> np.ndarray:
+    """A stored array; small types stay as they are stored."""
+    return field.arrays(peer)[name]
+
+
+def each(peer: str, checks: dict[str, Callable]):
+    """Parametrise a test by the cases of a model; a group that no check is for fails it loudly.
+
+    A group that is a list of objects is a case for each of them, any other group is one case.
+
+    Use: @peer_cases.each("pllava", CHECKS)
+         def test_pllava(check, case): check(case)
+    """
+
+    def unknown(case) -> None:
+        pytest.fail("no check is written for this group")
+
+    found = []
+    for group, stored in content(peer).items():
+        if group == META:
+            continue
+        cases = stored if isinstance(stored, list) and all(isinstance(one, dict) for one in stored) else [stored]
+        for number, case in enumerate(cases):
+            name = case.get("name", number) if isinstance(case, dict) else number
+            found.append(pytest.param(checks.get(group, unknown), case, id=f"{group}-{name}"))
+    return pytest.mark.parametrize(("check", "case"), found)
+
+
+def rows(stored: torch.Tensor, how: str) -> torch.Tensor:
+    """The part of an array that was kept: "all", "[::4]", "[::8, :64]"."""
+    if how == "all":
+        return stored
+    parts = [slice(*(int(n) if n else None for n in one.strip().split(":"))) for one in how.strip("[]").split(",")]
+    return stored[tuple(parts)]
+
+
+def close(ours: torch.Tensor, stored: np.ndarray, within: float = 1e-4) -> None:
+    """Equal within a tolerance."""
+    torch.testing.assert_close(ours, torch.from_numpy(stored), rtol=0, atol=within)
+
+
+def check_answer(llm, video, prompt: str, ids: list[int], place: int, case: dict, peer: str) -> None:
+    """A case's prompt ids, logits of all places, and all tokens, over the shared prefix and the plain way.
+
+    ids: of the prompt, with one for the video at `place`.
+    """
+    encoded = encode_prompt(prompt, llm.tokenizer)
+    assert (list(encoded.before), list(encoded.after)) == (ids[:place], ids[place + 1 :])
+    with torch.inference_mode():
+        embeddings = video.sharing.embeddings(encoded.before, encoded.after)[None]
+        logits = llm.backbone.head(llm.language_model(inputs_embeds=embeddings).last_hidden_state)[0]
+    assert len(logits) == case["sequence_length"]
+    close(rows(logits, case["logits_rows"]), array(peer, f"{case['name']}_logits_rows"))
+    assert logits[-1].topk(5).indices.tolist() == case["top5_ids"]
+    for share in (True, False):
+        first = video.next_token_logits([prompt], share_prefix=share)[0]
+        close(first, array(peer, f"{case['name']}_last_logits"))
+        said = video.generate([prompt], max_new_tokens=len(case["generated_ids"]), share_prefix=share)[0]
+        assert said.token_ids == case["generated_ids"]
+        assert said.prompt_tokens == case["sequence_length"]
+
+
+def told_by_transformers(model, ids: list[int], place: int, tokens: int, new_tokens: int, **inputs) -> list[int]:
+    """New ids of transformers' own greedy `generate`: the proof of everything that is shared and built here.
+
+    ids: of the prompt, with one for the video at `place`, which is repeated for each of its `tokens`.
+    """
+    whole = torch.tensor([[*ids[:place], *[ids[place]] * tokens, *ids[place + 1 :]]])
+    settings = {"do_sample": False, "max_new_tokens": new_tokens, "eos_token_id": 2, "pad_token_id": 0}
+    with torch.inference_mode():
+        said = model.generate(input_ids=whole, attention_mask=torch.ones_like(whole), **settings, **inputs)
+    return said[0, whole.shape[1] :].tolist()
