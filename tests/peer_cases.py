@@ -98,3 +98,16 @@ def told_by_transformers(model, ids: list[int], place: int, tokens: int, new_tok
     with torch.inference_mode():
         said = model.generate(input_ids=whole, attention_mask=torch.ones_like(whole), **settings, **inputs)
     return said[0, whole.shape[1] :].tolist()
+
+
+def picture(height: int, width: int, t: int) -> np.ndarray:
+    """The picture of the cases' formula, uint8 (height, width, 3)."""
+    y, x = np.mgrid[0:height, 0:width]
+    drawn = [7 * x + 13 * y + 31 * colour + 5 * t for colour in range(3)]
+    drawn[1] = np.clip(128 + 100 * np.sin(x / 9 + t) * np.cos(y / 11), 0, 255).astype(int)
+    return (np.stack(drawn, axis=-1) % 256).astype(np.uint8)
+
+
+def lora_frames() -> np.ndarray:
+    """The 16 frames of PLLaVA's runs."""
+    return np.stack([picture(96, 128, t) for t in range(16)])

@@ -1,13 +1,13 @@
 """What the peers have in common: frames spread from first to last, pictures cropped as CLIP's, prompts, loading."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
@@ -51,7 +51,10 @@ class PeerMethod(Method):
         """The published prompt around question and options; how options are asked is ours, nothing is published."""
         before, after = of_style(self.chats, style, self)
         gap = "" if after.endswith("\n") else " "
-        return before, f"{question_with_options(question, options)}\nOnly give the best option.{after}{gap}Best option:("
+        return (
+            before,
+            f"{question_with_options(question, options)}\nOnly give the best option.{after}{gap}Best option:(",
+        )
 
 
 def of_style(found: dict[str, tuple[str, str]], style: str, method: Method) -> tuple[str, str]:
@@ -69,7 +72,7 @@ def checked_question(text: object, what: str = "question") -> None:
 
 
 def question_with_options(question: str, options: Sequence[str]) -> str:
-    """ "What is it?\\nOptions:\\n(A) a cat\\n(B) a dog". Raises PromptError as `option_letters` and for broken texts."""
+    """ "What is it?\\nOptions:\\n(A) a cat\\n(B) a dog". Raises PromptError for broken texts."""
     letters = option_letters(options)
     checked_question(question)
     for letter, option in zip(letters, options):
@@ -95,9 +98,7 @@ def spread_frames(total: int, count: int) -> list[int]:
     return np.linspace(0, total - 1, count, dtype=int).tolist()
 
 
-def crop_to_square(
-    pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
-) -> UInt8[np.ndarray, "frames height width 3"]:
+def crop_to_square(pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid) -> UInt8[np.ndarray, "frames height width 3"]:
     """Pictures as CLIP's preparation makes them: bicubic to the short side, then the middle of the long one is kept.
 
     Args:
@@ -146,7 +147,9 @@ class Source:
             **({} if device_map is None else {"device_map": device_map}),
         }
 
-    def peer(self, model: nn.Module, method: PeerMethod, device_map: str | dict | None, text_from: str = "") -> VideoLLM:
+    def peer(
+        self, model: nn.Module, method: PeerMethod, device_map: str | dict | None, text_from: str = ""
+    ) -> VideoLLM:
         """The model with its tokenizer and its own method.
 
         Args:
@@ -173,10 +176,6 @@ def settings_of(source: str, local: bool) -> dict[str, object]:
     return found
 
 
-def frames_of_tokens(places: Sequence[int], each: int) -> Tensor:
+def frames_of_tokens(places: Sequence[int], each: int) -> Int64[Tensor, "tokens"]:
     """For `each` tokens a frame, the frame of every token."""
     return torch.tensor(places, dtype=torch.long).repeat_interleave(each)
-
-
-Loader = Callable[..., VideoLLM]
-Patches = Float[Tensor, "views rows columns width"]

@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ class LlavaNextVideo(PeerMethod):
     mode: str = "average"
     max_new_tokens = 1024
     own_features = True
-    chats = {
+    chats: ClassVar = {
         "vicuna": chat(SYSTEM),
         # No line break after <|im_end|>: as released.
         "chatml": (
@@ -57,7 +58,7 @@ class LlavaNextVideo(PeerMethod):
             "<|im_end|><|im_start|>assistant\n",
         ),
     }
-    stops = {"vicuna": "</s>", "chatml": "<|im_end|>"}
+    stops: ClassVar = {"vicuna": "</s>", "chatml": "<|im_end|>"}
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "stride"):
@@ -78,7 +79,7 @@ class LlavaNextVideo(PeerMethod):
     def pool_patches(
         self, patches: Float[Tensor, "views rows columns width"]
     ) -> Float[Tensor, "views rows2 columns2 width"]:
-        """The mean (or largest) of each stride x stride patches; where the grid is odd its last row and column are left out."""
+        """The mean (or largest) of each stride x stride patches; of an odd grid the last row and column are left out."""
         pooled = POOLS[self.mode](rearrange(patches, "t h w d -> t d h w"), self.stride)
         return rearrange(pooled, "t d h w -> t h w d")
 
@@ -173,7 +174,7 @@ def load_llava_next_video(
     config = source.config(LlavaNextVideoConfig)
     if config.spatial_pool_mode not in POOLS:
         raise ModelError(
-            f"{source.name}: its patches are pooled by {config.spatial_pool_mode!r}; this kit knows {' and '.join(POOLS)}"
+            f"{source.name}: patches are pooled by {config.spatial_pool_mode!r}; this kit knows {' and '.join(POOLS)}"
         )
     LlavaNextVideoBackbone.check(config, source.name)
     if rope is not None:
@@ -183,4 +184,6 @@ def load_llava_next_video(
             source.name, **source.options(config, device_map)
         )
     check_complete(found, source.name)
-    return source.peer(model, LlavaNextVideo(stride=config.spatial_pool_stride, mode=config.spatial_pool_mode), device_map)
+    return source.peer(
+        model, LlavaNextVideo(stride=config.spatial_pool_stride, mode=config.spatial_pool_mode), device_map
+    )

@@ -33,7 +33,7 @@ def peer_of(source: str) -> tuple[str | None, dict[str, object]]:
 
 
 def load_model(path: str | Path, **options: object) -> VideoLLM:
-    """The model of a checkpoint: a peer with its own method, or `VideoLLM.from_pretrained`. Options and errors as there.
+    """The model of a checkpoint: a peer with its own method, or `VideoLLM.from_pretrained`. Options as there.
 
     Raises:
         ModelError: no such checkpoint, or one that cannot be used.

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class Pllava(PeerMethod):
     rows: int = 12
     columns: int = 12
     task: str = "videoqa"
-    stops = {"vicuna": "</s>", "chatml": "<|im_end|>"}
+    stops: ClassVar = {"vicuna": "</s>", "chatml": "<|im_end|>"}
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "rows", "columns"):

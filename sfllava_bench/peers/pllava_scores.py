@@ -131,7 +131,9 @@ PAIRS = (
     "Question 1: {question}\nQuestion 2: {question2}\nCorrect Answer: {answer}\n"
     "Predicted Answer to Question 1: {prediction}\nPredicted Answer to Question 2: {prediction2}"
 )
-EVALUATE = "Please evaluate the following video-based question-answer pair:\n\n{pair}\n\nProvide your evaluation only as "
+EVALUATE = (
+    "Please evaluate the following video-based question-answer pair:\n\n{pair}\n\nProvide your evaluation only as "
+)
 FORM = "Please generate the response in the form of a Python dictionary string with keys "
 ONLY = (
     "DO NOT PROVIDE ANY OTHER OUTPUT TEXT OR EXPLANATION. Only provide the Python dictionary string. "
@@ -154,8 +156,8 @@ WORDING = Wording(
     "pllava",
     {
         OPEN_ENDED: Prompt(
-            f"{SYSTEM}correctness of generative outputs for question-answer pairs. {COMPARE}if they match meaningfully. "
-            f"{MATTERS}Focus on the meaningful match between the predicted answer and the correct answer.{SYNONYMS}.\n"
+            f"{SYSTEM}correctness of generative outputs for question-answer pairs. {COMPARE}if they match meaningfully"
+            f". {MATTERS}Focus on the meaningful match between the predicted answer and the correct answer.{SYNONYMS}.\n"
             "- Evaluate the correctness of the prediction compared to the answer.",
             EVALUATE.replace("{pair}", PAIR)
             + "a yes/no and score where the score is an integer value between 0 and 5, with 5 indicating the highest "
@@ -173,8 +175,8 @@ WORDING = Wording(
             user_text("temporal accuracy", "temporal consistency"),
         ),
         "context": Prompt(
-            f"{SYSTEM}contextual understanding of generative outputs for video-based question-answer pairs. {COMPARE}if "
-            f"the generated response aligns with the overall context of the video content. {MATTERS}Evaluate whether "
+            f"{SYSTEM}contextual understanding of generative outputs for video-based question-answer pairs. {COMPARE}"
+            f"if the generated response aligns with the overall context of the video content. {MATTERS}Evaluate whether "
             "the predicted answer aligns with the overall context of the video content. It should not provide "
             "information that is out of context or misaligned.\n- The predicted answer must capture the main themes "
             f"and sentiments of the video.{SYNONYMS}.\n- Provide your evaluation of the contextual understanding of "

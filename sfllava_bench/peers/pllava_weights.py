@@ -48,7 +48,7 @@ class Shards:
         self.file_of = {}
         for file in files:
             with safe_open(folder / file, "pt") as opened:
-                self.file_of |= {key: folder / file for key in opened.keys()}  # noqa: SIM118
+                self.file_of |= {key: folder / file for key in opened.keys()}
 
     def shape(self, key: str) -> tuple[int, ...]:
         """A tensor's shape, of which nothing else is read."""

@@ -2,13 +2,14 @@
 
 Rules read off the released evaluation. **The checkpoint of transformers' class is not the published model**: the
 original video tower attends over time in every layer, the conversion dropped that and keeps a plain CLIP tower. A
-number of these weights must say so; `TIME_ATTENTION` is the sentence. `OriginalVideoTower` (video_llava_tower.py) is
-the arithmetic of the tower that was published.
+number of these weights must say so: `TIME_ATTENTION` goes into every report. `OriginalVideoTower`
+(video_llava_tower.py) is the arithmetic of the tower that was published.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -42,8 +43,9 @@ class VideoLlava(PeerMethod):
     num_frames: int = 8
     max_new_tokens = 1024
     wants = (CLASS_TOKEN,)
-    chats = {"vicuna": chat(SYSTEM)}
-    stops = {"vicuna": "</s>"}
+    caveat = TIME_ATTENTION
+    chats: ClassVar = {"vicuna": chat(SYSTEM)}
+    stops: ClassVar = {"vicuna": "</s>"}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "num_frames", positive_int("VideoLlava num_frames", self.num_frames, MOST_FRAMES))

@@ -113,7 +113,8 @@ def score(
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
         say(f"{experiment.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
-    told = {"run": experiment.id, "published": experiment.published, "note": experiment.note, "plan": asked_for}
+    note = "; ".join(filter(None, (experiment.note, experiment.pathways.caveat)))
+    told = {"run": experiment.id, "published": experiment.published, "note": note, "plan": asked_for}
     results = make_results(questions, outcome, judgements, one_by_one=ways, **told)
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")

@@ -81,6 +81,7 @@ class Method(ABC):
         pass through the tower serves it.
     published: what it was published with (checkpoint, generation, ...), by name.
     differs: what differs here from the released code; empty where nothing does.
+    caveat: what a reader of its numbers must be told; it goes into every report.
     """
 
     num_frames: int
@@ -90,6 +91,7 @@ class Method(ABC):
     own_features: ClassVar[bool] = False
     published: ClassVar[dict[str, str]] = {}
     differs: ClassVar[str] = ""
+    caveat: ClassVar[str] = ""
 
     @classmethod
     def kinds(cls) -> dict[str, type["Method"]]:

@@ -2,7 +2,6 @@
 
 import json
 
-import field
 import numpy as np
 import peer_cases
 import pytest
@@ -16,7 +15,6 @@ from sfllava_bench.peers.llava_next_video import (
     later_demo_frames,
     load_llava_next_video,
     rope_factor,
-    scale_rope,
 )
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.features import preprocess
@@ -137,7 +135,9 @@ def told_by_transformers(case, rope: dict, new_tokens: int = 16) -> list[int]:
     """New ids of transformers' own `generate`, of a model loaded by itself."""
     config = LlavaNextVideoConfig.from_pretrained(CHECKPOINT)
     config.text_config.rope_parameters = rope
-    model = LlavaNextVideoForConditionalGeneration.from_pretrained(CHECKPOINT, config=config, dtype=torch.float32).eval()
+    model = LlavaNextVideoForConditionalGeneration.from_pretrained(
+        CHECKPOINT, config=config, dtype=torch.float32
+    ).eval()
     frames = peer_cases.array(PEER, f"frames{case['frames']}")
     pictures = preprocess(LlavaNextVideo().arrange(frames, (56, 56)), (56, 56))
     ids, place = case["input_ids_with_one_video_token"], case["video_position"]
@@ -150,7 +150,9 @@ def test_all_tokens_are_those_of_plain_transformers():
     assert runs
     for case in runs:
         rope = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
-        video = loaded(2.0).watch_frames(peer_cases.array(PEER, f"frames{case['frames']}"), LlavaNextVideo(case["frames"]))
+        video = loaded(2.0).watch_frames(
+            peer_cases.array(PEER, f"frames{case['frames']}"), LlavaNextVideo(case["frames"])
+        )
         ours = video.generate([case["prompt"].replace("<video>", "<image>")], max_new_tokens=16)[0].token_ids
         assert ours == told_by_transformers(case, rope)
 
@@ -175,16 +177,16 @@ def test_a_file_is_watched_in_its_published_way():
     video = llm.watch(GRAND_PRIX)
     assert video.frames.indices == LlavaNextVideo().sample(video.frames.total)
     assert len(video.tokens) == 32 * 4 == video.method.token_count(32, llm.grid)
-    assert llm.watch_frames(video.frames).ask("What is it?", max_new_tokens=4) == video.ask("What is it?", max_new_tokens=4)
+    assert llm.watch_frames(video.frames).ask("What is it?", max_new_tokens=4) == video.ask(
+        "What is it?", max_new_tokens=4
+    )
     assert video.method.token_frames(32, llm.grid).tolist() == [frame for frame in range(32) for _ in range(4)]
 
 
 def test_a_choice_is_asked_in_the_models_own_chat():
     before, after = LlavaNextVideo().multiple_choice("What is it?", ["a cat", "a dog"], "vicuna")
     assert before == LlavaNextVideo.chats["vicuna"][0]
-    assert after == (
-        "What is it?\nOptions:\n(A) a cat\n(B) a dog\nOnly give the best option. ASSISTANT: Best option:("
-    )
+    assert after == ("What is it?\nOptions:\n(A) a cat\n(B) a dog\nOnly give the best option. ASSISTANT: Best option:(")
     with pytest.raises(PromptError, match="'mistral'"):
         LlavaNextVideo().open_ended("What is it?", "mistral")
     with pytest.raises(PromptError, match="literal <video>"):

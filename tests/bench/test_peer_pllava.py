@@ -10,7 +10,7 @@ import torch
 from conftest import GRAND_PRIX
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import gelu, linear
-from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
+from transformers import AutoTokenizer, LlamaTokenizer, LlavaNextForConditionalGeneration
 
 from sfllava_bench.peers.pllava import Pllava, first_resize, gif_frames, load_pllava, pool_videos, segment_frames
 from sfllava_bench.peers.pllava_prompts import CONVERSATIONS, choice_question, conversation
@@ -59,14 +59,6 @@ def loaded(weights: str, alpha: float = 4.0):
     return LOADED[weights, alpha]
 
 
-def picture(height: int, width: int, t: int) -> np.ndarray:
-    """The picture of the cases' formula, uint8 (height, width, 3)."""
-    y, x = np.mgrid[0:height, 0:width]
-    drawn = [7 * x + 13 * y + 31 * colour + 5 * t for colour in range(3)]
-    drawn[1] = np.clip(128 + 100 * np.sin(x / 9 + t) * np.cos(y / 11), 0, 255).astype(int)
-    return (np.stack(drawn, axis=-1) % 256).astype(np.uint8)
-
-
 def check_frames(case):
     for name in ("indices", "demo_indices"):
         assert Pllava(case["segments"]).sample(case["total"]) == case[name]
@@ -113,7 +105,7 @@ def check_pooling(case):
 def check_pictures(case):
     assert "center_pad" in "".join(case), "the release's option that crashes is not offered here"
     for one in case["cases"]:
-        drawn = np.stack([picture(one["height"], one["width"], t) for t in one["t"]])
+        drawn = np.stack([peer_cases.picture(one["height"], one["width"], t) for t in one["t"]])
         first = first_resize(drawn)
         assert list(first.shape[1:]) == one["first_stage_shape"]
         pixels = preprocess(Pllava().arrange(drawn, (336, 336)), (336, 336))
@@ -215,7 +207,9 @@ def check_judge_request(case):
     def after(label: str) -> list[str]:
         return [line.partition(": ")[2] for line in user.splitlines() if line.startswith(label)]
 
-    question = Question("vcgbench", "1", "film", tuple(after("Question")), after("Correct Answer")[0], "text_generation")
+    question = Question(
+        "vcgbench", "1", "film", tuple(after("Question")), after("Correct Answer")[0], "text_generation"
+    )
     assert judge_request(kind, question, after("Predicted Answer")) == case
 
 
@@ -247,7 +241,7 @@ def check_lora(case):
     assert case["lora_alpha"] / RANK == case["scaling"]
     task, style = CONVERSATION[case["conv_mode"]]
     assert llm.prompt_style == style
-    video = llm.watch_frames(lora_frames(), Pllava())
+    video = llm.watch_frames(peer_cases.lora_frames(), Pllava())
     if task == "mvbench":
         prompt = "".join(conversation(task, style).pieces(case["question"]))
     else:
@@ -258,12 +252,8 @@ def check_lora(case):
     assert conversation(task, style).answer_text(said.text) == case["returned_text"]
 
 
-def lora_frames() -> np.ndarray:
-    return np.stack([picture(96, 128, t) for t in range(16)])
-
-
 def check_lora_pixels(case):
-    pixels = preprocess(Pllava().arrange(lora_frames(), (336, 336)), (336, 336))
+    pixels = preprocess(Pllava().arrange(peer_cases.lora_frames(), (336, 336)), (336, 336))
     assert list(pixels.shape) == case["shape"]
     assert pixels.double().sum().item() == pytest.approx(case["sum"], abs=0.5)
     assert pixels.double().abs().sum().item() == pytest.approx(case["abs_sum"], abs=0.5)
@@ -324,15 +314,15 @@ def test_all_tokens_are_those_of_plain_transformers(weights):
     """Stock LLaVA-NeXT with the merged weights, told the pooled tokens by its own `generate`."""
     llm = loaded(weights)
     assert type(llm.model) is LlavaNextForConditionalGeneration
-    video = llm.watch_frames(lora_frames())
+    video = llm.watch_frames(peer_cases.lora_frames())
     prompts = [video.method.open_ended(question, "vicuna") for question in ("what is it", "who comes in first")]
-    pixels = preprocess(Pllava().arrange(lora_frames(), (336, 336)), (336, 336))
+    pixels = preprocess(Pllava().arrange(peer_cases.lora_frames(), (336, 336)), (336, 336))
     with torch.inference_mode():
         hidden = llm.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
         projected = llm.model.model.multi_modal_projector(hidden).unflatten(1, (24, 24))
         pooled = torch.nn.AdaptiveAvgPool3d((16, 12, 12))(projected.permute(3, 0, 1, 2)).flatten(1).T
     for prompt, ours in zip(prompts, video.generate(prompts, max_new_tokens=12)):
-        before, after = ("".join(prompt).split("<image>"))
+        before, after = "".join(prompt).split("<image>")
         ids = [llm.tokenizer(text).input_ids for text in (before, after)]
         embed = llm.model.get_input_embeddings()
         whole = torch.cat([embed(torch.tensor(ids[0])), pooled, embed(torch.tensor(ids[1][1:]))])[None]
@@ -340,6 +330,15 @@ def test_all_tokens_are_those_of_plain_transformers(weights):
             said = llm.model.generate(inputs_embeds=whole, attention_mask=torch.ones(whole.shape[:2]), do_sample=False,
                                       max_new_tokens=12, eos_token_id=2, pad_token_id=0)  # fmt: skip
         assert ours.token_ids == said[0].tolist()
+
+
+def test_in_half_precision_the_merged_weights_are_rounded_once():
+    """bfloat16, as released: not merged in it, which would round three times."""
+    half = load_pllava(FOLDER / "unmerged_full", device="cpu", dtype="bfloat16")
+    exact = dict(loaded("unmerged_full").model.named_parameters())
+    assert half.model.dtype == torch.bfloat16
+    for name, weight in half.model.named_parameters():
+        assert torch.equal(weight, exact[name].to(torch.bfloat16)), name
 
 
 def test_a_file_is_watched_in_its_published_way():
@@ -456,18 +455,20 @@ def test_what_cannot_be_is_refused():
         segment_frames(10, bound=(0, 1))
 
 
-def test_the_lone_space_mark_stays_with_a_tokenizer_that_leaves_it_out(tmp_path):
-    """Published folders say legacy: false, and transformers 5 then tokenises a prompt otherwise than the released run.
+@pytest.mark.parametrize("kind", [LlamaTokenizer, AutoTokenizer])
+def test_the_lone_space_mark_stays_with_a_tokenizer_that_leaves_it_out(tmp_path, kind):
+    """Published folders say legacy: false, and transformers' LlamaTokenizer then tokenises a prompt otherwise.
 
-    Ours goes piece by piece around the video, so the ids are the released ones either way.
+    Ours goes piece by piece around the video, so the ids are those of the released run either way.
     """
     copy = tmp_path / "copy"
     shutil.copytree(FOLDER / "base", copy)
     settings = json.loads((copy / "tokenizer_config.json").read_text())
     (copy / "tokenizer_config.json").write_text(json.dumps({**settings, "legacy": False}))
-    tokenizer, case = AutoTokenizer.from_pretrained(copy), CASES["lora"][0]
+    tokenizer, case = kind.from_pretrained(copy), CASES["lora"][0]
     task, style = CONVERSATION[case["conv_mode"]]
     prompt = "".join(conversation(task, style).pieces(case["question"]))
-    assert tokenizer(prompt).input_ids != case["input_ids"], "the trap is there"
+    if kind is LlamaTokenizer:
+        assert tokenizer(prompt).input_ids != case["input_ids"], "the trap is there"
     ours = tokenize_prompt(prompt, tokenizer)
     assert [2000 if token < 0 else token for token in ours] == case["input_ids"]
