@@ -79,7 +79,7 @@ class LlavaNextVideo(PeerMethod):
     def pool_patches(
         self, patches: Float[Tensor, "views rows columns width"]
     ) -> Float[Tensor, "views rows2 columns2 width"]:
-        """The mean (or largest) of each stride x stride patches; of an odd grid the last row and column are left out."""
+        """The mean (or largest) of stride x stride patches; of an odd grid the last row and column are left out."""
         pooled = POOLS[self.mode](rearrange(patches, "t h w d -> t d h w"), self.stride)
         return rearrange(pooled, "t d h w -> t h w d")
 

@@ -157,8 +157,8 @@ WORDING = Wording(
     {
         OPEN_ENDED: Prompt(
             f"{SYSTEM}correctness of generative outputs for question-answer pairs. {COMPARE}if they match meaningfully"
-            f". {MATTERS}Focus on the meaningful match between the predicted answer and the correct answer.{SYNONYMS}.\n"
-            "- Evaluate the correctness of the prediction compared to the answer.",
+            f". {MATTERS}Focus on the meaningful match between the predicted answer and the correct answer.{SYNONYMS}."
+            "\n- Evaluate the correctness of the prediction compared to the answer.",
             EVALUATE.replace("{pair}", PAIR)
             + "a yes/no and score where the score is an integer value between 0 and 5, with 5 indicating the highest "
             + f"meaningful match. {FORM}'pred' and 'score', where value of 'pred' is  a string of 'yes' or 'no' and "
@@ -176,8 +176,8 @@ WORDING = Wording(
         ),
         "context": Prompt(
             f"{SYSTEM}contextual understanding of generative outputs for video-based question-answer pairs. {COMPARE}"
-            f"if the generated response aligns with the overall context of the video content. {MATTERS}Evaluate whether "
-            "the predicted answer aligns with the overall context of the video content. It should not provide "
+            f"if the generated response aligns with the overall context of the video content. {MATTERS}Evaluate "
+            "whether the predicted answer aligns with the overall context of the video content. It should not provide "
             "information that is out of context or misaligned.\n- The predicted answer must capture the main themes "
             f"and sentiments of the video.{SYNONYMS}.\n- Provide your evaluation of the contextual understanding of "
             "the prediction compared to the answer.",

@@ -164,8 +164,8 @@ def check_sizes(shards: Shards, model: nn.Module, names: dict[str, tuple[str, ..
                 sizes.append(f"{key} {found} and not {wanted}")
     if ranks:
         raise ModelError(
-            f"{shards.folder}: its LoRA is not of rank {RANK}, so alpha / {RANK} would scale it wrongly: {some(ranks)}; "
-            "take the published checkpoint"
+            f"{shards.folder}: its LoRA is not of rank {RANK}, so alpha / {RANK} would scale it wrongly: {some(ranks)}"
+            "; take the published checkpoint"
         )
     if sizes:
         raise ModelError(f"{shards.folder}: weights of another size than the model's: {some(sizes)}")

@@ -31,7 +31,7 @@ SYSTEM = (
 )
 TIME_ATTENTION = (
     "converted weights: the published video tower attends over time in every layer, the conversion dropped that, so "
-    "these numbers are not the published model's"
+    "this is not the model that was published"
 )
 CLASS_TOKEN = "class_token"
 
