@@ -23,7 +23,7 @@ from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import PromptError
 
 PEER = "llava_next_video"
-CHECKPOINT = peer_cases.folder(PEER) / "checkpoint"
+CHECKPOINT = peer_cases.checkpoint(PEER)
 STYLES = {"vicuna_v1": "vicuna", "mistral_direct": "chatml"}
 LOADED: dict[float, object] = {}
 
@@ -138,7 +138,7 @@ def told_by_transformers(case, rope: dict, new_tokens: int = 16) -> list[int]:
     model = LlavaNextVideoForConditionalGeneration.from_pretrained(
         CHECKPOINT, config=config, dtype=torch.float32
     ).eval()
-    frames = peer_cases.array(PEER, f"frames{case['frames']}")
+    frames = peer_cases.array(PEER, f"frames{case['frames']}", peer_cases.OWN)
     pictures = preprocess(LlavaNextVideo().arrange(frames, (56, 56)), (56, 56))
     ids, place = case["input_ids_with_one_video_token"], case["video_position"]
     tokens, values = case["n_video_tokens"], {"pixel_values_videos": pictures[None]}
@@ -146,13 +146,12 @@ def told_by_transformers(case, rope: dict, new_tokens: int = 16) -> list[int]:
 
 
 def test_all_tokens_are_those_of_plain_transformers():
-    runs = [case for case in peer_cases.content(PEER)["runs"] if rope_of(case) == 2]
+    runs = [case for case in peer_cases.content(PEER, peer_cases.OWN)["runs"] if rope_of(case) == 2]
     assert runs
     for case in runs:
         rope = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
-        video = loaded(2.0).watch_frames(
-            peer_cases.array(PEER, f"frames{case['frames']}"), LlavaNextVideo(case["frames"])
-        )
+        frames = peer_cases.array(PEER, f"frames{case['frames']}", peer_cases.OWN)
+        video = loaded(2.0).watch_frames(frames, LlavaNextVideo(case["frames"]))
         ours = video.generate([case["prompt"].replace("<video>", "<image>")], max_new_tokens=16)[0].token_ids
         assert ours == told_by_transformers(case, rope)
 

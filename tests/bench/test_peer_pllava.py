@@ -36,8 +36,6 @@ from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import PromptError, tokenize_prompt
 
 PEER = "pllava"
-FOLDER = peer_cases.folder(PEER)
-CASES = peer_cases.content(PEER)
 CONVERSATION = {  # the release's names; "plain" is its demo's, which asks nothing of the tables
     "eval_videoqabench": ("videoqa", "vicuna"),
     "eval_videoqa_llavanext": ("videoqa", "chatml"),
@@ -54,8 +52,8 @@ LOADED: dict[tuple[str, float], object] = {}
 def loaded(weights: str, alpha: float = 4.0):
     """A tiny checkpoint, merged with one alpha; each is loaded once."""
     if (weights, alpha) not in LOADED:
-        base = FOLDER / "base" if weights == "delta_only" else None
-        LOADED[weights, alpha] = load_pllava(FOLDER / weights, device="cpu", base=base, alpha=alpha)
+        base = peer_cases.checkpoint(PEER, "base") if weights == "delta_only" else None
+        LOADED[weights, alpha] = load_pllava(peer_cases.checkpoint(PEER, weights), device="cpu", base=base, alpha=alpha)
     return LOADED[weights, alpha]
 
 
@@ -127,8 +125,10 @@ def check_prompt(case):
     task, style = CONVERSATION[mode]
     talk, method = conversation(task, style), Pllava(task="videoqa" if task == "mvbench" else task)
     if task == "mvbench":
-        data = CASES["mvbench_question_text"][0]["data"]
-        prompt = method.multiple_choice(data["question"], data["candidates"], style)
+        shared, own = method.multiple_choice("it?", ["this one"], style)
+        asked = case["prompt"].removeprefix(shared).removesuffix(own.partition("this one")[2])
+        question, lines = asked.split("\nOptions:\n")
+        prompt = method.multiple_choice(question, [line[4:] for line in lines.split("\n")], style)
     else:
         own = case["prompt"].removeprefix(method.open_ended("", style)[0])
         end = method.open_ended("", style)[1]
@@ -262,7 +262,7 @@ def check_lora_pixels(case):
 
 def check_keys(weights: str):
     def check(case):
-        assert sorted(Shards(FOLDER / weights).file_of) == sorted(case)
+        assert sorted(Shards(peer_cases.checkpoint(PEER, weights)).file_of) == sorted(case)
         assert loaded(weights), "without one too many or too few: it would be refused"
 
     return check
@@ -301,12 +301,12 @@ def test_pllava_does_as_its_released_code(check, case):
 def test_the_merged_weights_are_the_released_ones(weights):
     """Exact, through either way of loading."""
     layers = loaded(weights).language_model.layers
-    stored = [name for name in np.load(FOLDER / "arrays.npz") if name.startswith("merged_")]
+    stored = [name for name in peer_cases.arrays(PEER, peer_cases.OWN) if name.startswith("merged_")]
     assert stored
     for name in stored:
         _, number, part = name.removeprefix("merged_").split(".")
         ours = getattr(layers[int(number)].self_attn, part).weight.detach()
-        peer_cases.close(ours, peer_cases.array(PEER, name), within=0)
+        peer_cases.close(ours, peer_cases.array(PEER, name, peer_cases.OWN), within=0)
 
 
 @pytest.mark.parametrize("weights", ["unmerged_full", "delta_only"])
@@ -334,7 +334,7 @@ def test_all_tokens_are_those_of_plain_transformers(weights):
 
 def test_in_half_precision_the_merged_weights_are_rounded_once():
     """bfloat16, as released: not merged in it, which would round three times."""
-    half = load_pllava(FOLDER / "unmerged_full", device="cpu", dtype="bfloat16")
+    half = load_pllava(peer_cases.checkpoint(PEER, "unmerged_full"), device="cpu", dtype="bfloat16")
     exact = dict(loaded("unmerged_full").model.named_parameters())
     assert half.model.dtype == torch.bfloat16
     for name, weight in half.model.named_parameters():
@@ -376,7 +376,7 @@ def test_it_is_read_back_from_its_text(text):
 def broken(tmp_path, weights: str, change):
     """A copy of a checkpoint whose tensors were changed."""
     copy = tmp_path / weights
-    shutil.copytree(FOLDER / weights, copy)
+    shutil.copytree(peer_cases.checkpoint(PEER, weights), copy)
     tensors = {}
     for file in sorted(copy.glob("*.safetensors")):
         tensors |= load_file(file)
@@ -397,7 +397,7 @@ def test_missing_and_additional_weights_are_named(tmp_path, weights):
         tensors[f"{LAYER}.k_proj.lora_A.default.weight"] = torch.zeros(RANK, 64)
 
     with pytest.raises(ModelError, match="1 weights are missing") as error:
-        load_pllava(broken(tmp_path, weights, change), device="cpu", base=FOLDER / "base")
+        load_pllava(broken(tmp_path, weights, change), device="cpu", base=peer_cases.checkpoint(PEER, "base"))
     assert f"missing: {LAYER}.q_proj.lora_B.default.weight;" in str(error.value)
     assert f"additional: {LAYER}.k_proj.lora_A.default.weight;" in str(error.value)
 
@@ -411,7 +411,7 @@ def test_another_rank_and_another_size_are_named(tmp_path, weights):
             tensors[key] = tensors[key][:, :64].contiguous()
 
     with pytest.raises(ModelError, match="not of rank 128") as error:
-        load_pllava(broken(tmp_path / "rank", weights, smaller), device="cpu", base=FOLDER / "base")
+        load_pllava(broken(tmp_path / "rank", weights, smaller), device="cpu", base=peer_cases.checkpoint(PEER, "base"))
     assert f"{LAYER}.v_proj.lora_B.default.weight (64)" in str(error.value)
 
     def narrower(tensors):
@@ -419,20 +419,24 @@ def test_another_rank_and_another_size_are_named(tmp_path, weights):
         tensors[key] = tensors[key][:, :32].contiguous()
 
     with pytest.raises(ModelError, match="another size") as error:
-        load_pllava(broken(tmp_path / "size", weights, narrower), device="cpu", base=FOLDER / "base")
+        load_pllava(
+            broken(tmp_path / "size", weights, narrower), device="cpu", base=peer_cases.checkpoint(PEER, "base")
+        )
     assert f"{LAYER}.q_proj.lora_A.default.weight (128, 32) and not (128, 64)" in str(error.value)
 
 
 def test_lora_alone_needs_a_base_that_is_a_llava_next():
     with pytest.raises(ModelError, match="give base="):
-        load_pllava(FOLDER / "delta_only", device="cpu")
+        load_pllava(peer_cases.checkpoint(PEER, "delta_only"), device="cpu")
     with pytest.raises(ModelError, match="no such folder"):
-        load_pllava(FOLDER / "delta_only", device="cpu", base=FOLDER / "nothing")
+        load_pllava(
+            peer_cases.checkpoint(PEER, "delta_only"), device="cpu", base=peer_cases.checkpoint(PEER, "nothing")
+        )
 
 
 def test_another_pooling_and_a_folder_without_safetensors_are_refused(tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(FOLDER / "unmerged_full", copy)
+    shutil.copytree(peer_cases.checkpoint(PEER, "unmerged_full"), copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "pooling_method": "max"}))
     with pytest.raises(ModelError, match="'max'"):
@@ -462,10 +466,10 @@ def test_the_lone_space_mark_stays_with_a_tokenizer_that_leaves_it_out(tmp_path,
     Ours goes piece by piece around the video, so the ids are those of the released run either way.
     """
     copy = tmp_path / "copy"
-    shutil.copytree(FOLDER / "base", copy)
+    shutil.copytree(peer_cases.checkpoint(PEER, "base"), copy)
     settings = json.loads((copy / "tokenizer_config.json").read_text())
     (copy / "tokenizer_config.json").write_text(json.dumps({**settings, "legacy": False}))
-    tokenizer, case = kind.from_pretrained(copy), CASES["lora"][0]
+    tokenizer, case = kind.from_pretrained(copy), peer_cases.content(PEER, peer_cases.OWN)["lora"][0]
     task, style = CONVERSATION[case["conv_mode"]]
     prompt = "".join(conversation(task, style).pieces(case["question"]))
     if kind is LlamaTokenizer:

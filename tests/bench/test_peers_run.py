@@ -29,7 +29,7 @@ NEW = 16
 
 
 def checkpoint(peer: str) -> str:
-    return str(peer_cases.folder(peer) / FOLDERS[peer])
+    return str(peer_cases.checkpoint(peer, FOLDERS[peer]))
 
 
 def as_film(frames: np.ndarray, places: list[int], total: int, folder) -> None:
@@ -45,12 +45,14 @@ def golden(peer: str) -> tuple[np.ndarray, list[int], int, dict]:
     if peer == "pllava":
         total = next(total for total in range(16, 60) if len(set(segment_frames(total))) == 16)
         case = next(
-            one for one in peer_cases.content(peer)["lora"] if one["bench"] == "videoqa" and one["lora_alpha"] == 4
+            one
+            for one in peer_cases.content(peer, peer_cases.OWN)["lora"]
+            if one["bench"] == "videoqa" and one["lora_alpha"] == 4
         )
         return peer_cases.lora_frames(), segment_frames(total), total, case
     wanted = "eval_prompt" if peer == "video_llava" else "eval_prompt_rope2.0"
-    case = next(one for one in peer_cases.content(peer)["runs"] if one["name"] == wanted)
-    frames = peer_cases.array(peer, f"frames{case['frames']}")
+    case = next(one for one in peer_cases.content(peer, peer_cases.OWN)["runs"] if one["name"] == wanted)
+    frames = peer_cases.array(peer, f"frames{case['frames']}", peer_cases.OWN)
     return frames, list(range(len(frames))), len(frames), case
 
 
