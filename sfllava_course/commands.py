@@ -31,7 +31,7 @@ def ask(
     options: Annotated[
         list[str] | None, Option(metavar="TEXT...", help="choose among these instead of answering freely")
     ] = None,
-    model: Annotated[str, Option(show_default="data/pocket", help="folder or hub id of a LLaVA-NeXT checkpoint")] = str(
+    model: Annotated[str, Option(show_default="data/pocket", help="folder or hub id of a LLaVA-NeXT checkpoint, or of an SFT peer")] = str(
         DEFAULT_MODEL
     ),
     spec: Annotated[
@@ -43,14 +43,15 @@ def ask(
     max_new_tokens: Annotated[int, Option(help="an answer is cut there")] = 256,
 ) -> None:
     """Answer a question about a video."""
-    from sfllava_core import VideoLLM, parse_spec
+    from sfllava_bench.peers.loading import load_model
+    from sfllava_core import parse_spec
     from sfllava_core.video.integrity import checked_path
 
     if max_new_tokens < 1:
         raise ValueError(f"--max-new-tokens {max_new_tokens}: ask for at least 1 token")
     checked_path(video)  # before a model is loaded for nothing
     method = parse_spec(spec) if spec else None
-    llm = VideoLLM.from_pretrained(model, device=device, dtype=dtype)
+    llm = load_model(model, device=device, dtype=dtype)
     if getattr(llm.model.config, "random_weights", False):
         show(f"note: {model} has random weights; its words mean nothing", file=sys.stderr)
     watched = llm.watch(video, method)
