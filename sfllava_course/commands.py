@@ -31,9 +31,9 @@ def ask(
     options: Annotated[
         list[str] | None, Option(metavar="TEXT...", help="choose among these instead of answering freely")
     ] = None,
-    model: Annotated[str, Option(show_default="data/pocket", help="folder or hub id of a LLaVA-NeXT checkpoint, or of an SFT peer")] = str(
-        DEFAULT_MODEL
-    ),
+    model: Annotated[
+        str, Option(show_default="data/pocket", help="folder or hub id of a LLaVA-NeXT checkpoint, or of an SFT peer")
+    ] = str(DEFAULT_MODEL),
     spec: Annotated[
         str,
         Option(show_default="the model's own", help="a method, such as frames50_slow10-max1x2_fastall-to4x4"),
