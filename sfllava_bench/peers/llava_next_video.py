@@ -5,113 +5,67 @@ the likeliest token is taken. The 32 x 144 tokens do not fit the 4096 positions 
 scaled linearly, by 2.0 in the evaluation; the published config says 2.5, early revisions of it nothing.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlavaNextVideoConfig, LlavaNextVideoForConditionalGeneration, PretrainedConfig
 
-from sfllava_bench.peers.base import PeerMethod, Source, chat, crop_to_square, frames_of_tokens, spread_frames
+from sfllava_bench.peers.base import Source
+from sfllava_core.answering import rope
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.backbones.llava_next import LlavaNext
 from sfllava_core.checkpoints import check_complete, loading
-from sfllava_core.methods.base import Grid, SpecError, positive_int
-from sfllava_core.methods.pooling import MOST_FRAMES
+from sfllava_core.methods.base import SpecError
+from sfllava_core.methods.llava_next_image import LlavaNextImage, first_to_last
 from sfllava_core.model import VideoLLM
-from sfllava_core.prompts import IMAGE
 
-SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
-    "and polite answers to the user's questions."
-)
-PATCHES, POSITIONS, TEXT = 24, 4096, 1000  # a side of the published grid, the language model's context, room for words
-POOLS = {"average": F.avg_pool2d, "max": F.max_pool2d}
+STOPS = {"vicuna": "</s>", "chatml": "<|im_end|>"}  # what ends an answer, by prompt style
+MODES = ("average", "max")
 
 
 @dataclass(frozen=True)
-class LlavaNextVideo(PeerMethod):
-    """LLaVA-NeXT-Video's frames, pictures, pooling and prompts.
+class LlavaNextVideo(LlavaNextImage):
+    """Frames, pictures, pooling and prompts of LLaVA-NeXT-Video: its evaluation is that of the image checkpoint too.
 
-    num_frames: frames sampled.
-    stride: patches a side that become one token, before the projector.
-    mode: how they do: "average" as published, or "max".
+    mode: how stride x stride patches become one: "average" as published, or "max", which its class knows too.
     """
 
-    num_frames: int = 32
-    stride: int = 2
     mode: str = "average"
-    max_new_tokens = 1024
-    own_features = True
-    chats: ClassVar = {
-        "vicuna": chat(SYSTEM),
-        # No line break after <|im_end|>: as released.
-        "chatml": (
-            f"<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\n{IMAGE}\n",
-            "<|im_end|><|im_start|>assistant\n",
-        ),
+    published: ClassVar[dict[str, str]] = {
+        "checkpoint": "LLaVA-NeXT-Video-7B, -7B-DPO, -34B, -34B-DPO",
+        "RoPE": "linear, factor 2",
+        "decoding": "sampled, temperature 0.2",
+        "ActivityNet, VCGBench": "7B 53.5, 3.26; 34B 58.8, 3.34; 7B-DPO 60.2, 3.66; 34B-DPO 64.4, 3.77",
     }
-    stops: ClassVar = {"vicuna": "</s>", "chatml": "<|im_end|>"}
 
     def __post_init__(self) -> None:
-        for name in ("num_frames", "stride"):
-            object.__setattr__(self, name, positive_int(f"LlavaNextVideo {name}", getattr(self, name), MOST_FRAMES))
-        if self.mode not in POOLS:
-            raise SpecError(f"LlavaNextVideo mode={self.mode!r}: choose {' or '.join(POOLS)}; published is 'average'")
-
-    def sample(self, total: int) -> list[int]:
-        """From the first frame to the last; a short video repeats some."""
-        return spread_frames(total, self.num_frames)
-
-    def arrange(
-        self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
-    ) -> UInt8[np.ndarray, "frames height width 3"]:
-        """Frames as CLIP's preparation makes them."""
-        return crop_to_square(pixels, size)
+        super().__post_init__()
+        if self.mode not in MODES:
+            raise SpecError(f"LlavaNextVideo mode={self.mode!r}: choose {' or '.join(MODES)}; published is 'average'")
 
     def pool_patches(
         self, patches: Float[Tensor, "views rows columns width"]
     ) -> Float[Tensor, "views rows2 columns2 width"]:
-        """The mean (or largest) of stride x stride patches; of an odd grid the last row and column are left out."""
-        pooled = POOLS[self.mode](rearrange(patches, "t h w d -> t d h w"), self.stride)
-        return rearrange(pooled, "t d h w -> t h w d")
-
-    def feature_grid(self, grid: Grid) -> Grid:
-        """Raises SpecError where the stride does not divide the grid: transformers counts other tokens there."""
-        if any(side % self.stride for side in grid):
-            raise SpecError(f"{self} does not fit a grid of {grid[0]} x {grid[1]} patches: its stride must divide it")
-        return grid[0] // self.stride, grid[1] // self.stride
-
-    def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
-        """4608 for 32 frames of 24 x 24 patches."""
-        rows, columns = self.feature_grid(grid)
-        return {"frames": (num_frames or self.num_frames) * rows * columns}
-
-    def visual_tokens(
-        self, features: Float[Tensor, "views rows columns dim"], newline: Float[Tensor, "dim"] | None = None
-    ) -> Float[Tensor, "tokens dim"]:
-        """All tokens, frame by frame; no row is ended by a newline."""
-        return rearrange(features, "t h w d -> (t h w) d")
-
-    def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
-        """Each token is of one frame."""
-        rows, columns = self.feature_grid(grid)
-        return frames_of_tokens(range(num_frames), rows * columns)
+        """The mean, or the largest, of each stride x stride patches; what is left over is dropped."""
+        if self.mode == "average":
+            return super().pool_patches(patches)
+        return rearrange(F.max_pool2d(rearrange(patches, "t h w d -> t d h w"), self.stride), "t d h w -> t h w d")
 
     def __str__(self) -> str:
-        return f"llavanextvideo{self.num_frames}_stride{self.stride}" + ("_max" if self.mode == "max" else "")
+        sizes = super().__str__().removeprefix("llavanextimage")
+        return f"llavanextvideo{sizes}" + ("_max" if self.mode == "max" else "")
 
     @classmethod
     def parse(cls, text: str, num_frames: int = 50) -> "LlavaNextVideo | None":
-        """Read "llavanextvideo32_stride2", or "llavanextvideo"."""
-        match = re.fullmatch(r"llavanextvideo(?:(\d+)_stride(\d+))?(_max)?", text)
+        """Read "llavanextvideo32", "llavanextvideo32_stride4", "llavanextvideo32_max", or "llavanextvideo"."""
+        match = re.fullmatch(r"llavanextvideo(\d*)(?:_stride(\d+))?(_max)?", text)
         if match is None:
             return None
         return cls(int(match[1] or 32), int(match[2] or 2), "max" if match[3] else "average")
@@ -133,24 +87,14 @@ def later_demo_frames(total: int, fps: float, count: int = 32) -> list[int]:
     if round(fps) < 1:
         raise ValueError(f"fps={fps}: the rule steps by whole frames a second")
     found = list(range(0, total, round(fps)))
-    return found if 0 < len(found) <= count else spread_frames(total, count)
-
-
-def rope_factor(frames: int, stride: int) -> int:
-    """How far the released evaluation stretches the positions, for so many frames and 1000 tokens of text.
-
-    Source: ceil((frames (24 // stride)^2 + 1000) / 4096), where that is at least 2.
-    """
-    return max(1, math.ceil((frames * (PATCHES // stride) ** 2 + TEXT) / POSITIONS))
+    return found if 0 < len(found) <= count else first_to_last(total, count)
 
 
 def scale_rope(config: PretrainedConfig, factor: float) -> None:
-    """Set linear RoPE scaling, 1 for none, before the weights are loaded. Raises ValueError for a factor below 1."""
-    if factor < 1:
-        raise ValueError(f"rope_factor={factor}: give 1 (off) or more (the published evaluation's is 2)")
-    theta = {"rope_theta": config.text_config.rope_parameters["rope_theta"]}
-    linear = {"rope_type": "linear", "factor": float(factor)}
-    config.text_config.rope_parameters = {**theta, **linear} if factor > 1 else {**theta, "rope_type": "default"}
+    """Set linear RoPE scaling, 1 for none, in place of the config's own. Raises ValueError for a factor below 1."""
+    theta = config.text_config.rope_parameters["rope_theta"]
+    config.text_config.rope_parameters = {"rope_theta": theta, "rope_type": "default"}
+    rope.scale_rope(config.text_config, factor, "linear")
 
 
 def load_llava_next_video(
@@ -158,32 +102,31 @@ def load_llava_next_video(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     *,
-    rope: float | None = 2.0,
+    rope_scaling: float | None = 2.0,
     device_map: str | dict | None = None,
 ) -> VideoLLM:
     """LLaVA-NeXT-Video, or -DPO, 7B or 34B, from a checkpoint of transformers' own class (safetensors only).
 
     Args:
         path, device, dtype, device_map: as of `VideoLLM.from_pretrained`.
-        rope: factor of linear RoPE scaling: 2 as in the published evaluation, 1 for none, None for the config's own.
+        rope_scaling: factor of linear RoPE scaling: 2 as published, 1 for none, None for the config's own.
 
     Raises:
-        ModelError: no such checkpoint, or not one that can be used here.  ValueError: rope below 1.
+        ModelError: no such checkpoint, or not one that can be used here.  ValueError: rope_scaling below 1.
     """
     source = Source(path, device, dtype)
     config = source.config(LlavaNextVideoConfig)
-    if config.spatial_pool_mode not in POOLS:
+    if config.spatial_pool_mode not in MODES:
         raise ModelError(
-            f"{source.name}: patches are pooled by {config.spatial_pool_mode!r}; this kit knows {' and '.join(POOLS)}"
+            f"{source.name}: patches are pooled by {config.spatial_pool_mode!r}; this kit knows {' and '.join(MODES)}"
         )
     LlavaNextVideoBackbone.check(config, source.name)
-    if rope is not None:
-        scale_rope(config, rope)
+    if rope_scaling is not None:
+        scale_rope(config, rope_scaling)
     with loading(source.name):
         model, found = LlavaNextVideoForConditionalGeneration.from_pretrained(
             source.name, **source.options(config, device_map)
         )
     check_complete(found, source.name)
-    return source.peer(
-        model, LlavaNextVideo(stride=config.spatial_pool_stride, mode=config.spatial_pool_mode), device_map
-    )
+    method = LlavaNextVideo(stride=config.spatial_pool_stride, mode=config.spatial_pool_mode)
+    return source.peer(model, method, STOPS, device_map)

@@ -17,24 +17,26 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 
-from sfllava_bench.peers.base import PeerMethod, Source, checked_question, crop_to_square, frames_of_tokens
+from sfllava_bench.peers.base import Source, frames_of_tokens
 from sfllava_bench.peers.pllava_prompts import NEW_TOKENS, choice_question, conversation
 from sfllava_bench.peers.pllava_scores import read_choice
 from sfllava_bench.peers.pllava_weights import ALPHA, Shards, add_delta, is_delta, whole_weights
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.checkpoints import check_complete, load_config, loading
-from sfllava_core.methods.base import Grid, SpecError, positive_int
+from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
+from sfllava_core.methods.llava_next_image import middle_square
 from sfllava_core.methods.pooling import MOST_FRAMES, Pool
 from sfllava_core.model import VideoLLM
-from sfllava_core.prompts import ALL_PARTS, PromptParts
+from sfllava_core.prompts import ALL_PARTS, PromptParts, checked_text
 from sfllava_core.video.frames import resize_picture
 
 SIDE, LONGEST = 336, 640  # pixels: the least short side, and the most of the long one, of the first resize
+STOPS = {"vicuna": "</s>", "chatml": "<|im_end|>"}  # what ends an answer, by prompt style
 TASKS = ("videoqa", "vcg", "recaption")
 
 
 @dataclass(frozen=True)
-class Pllava(PeerMethod):
+class Pllava(Method):
     """PLLaVA's frames, pictures, pooling and prompts.
 
     num_frames: frames sampled, and left of the pooling over time.
@@ -46,7 +48,12 @@ class Pllava(PeerMethod):
     rows: int = 12
     columns: int = 12
     task: str = "videoqa"
-    stops: ClassVar = {"vicuna": "</s>", "chatml": "<|im_end|>"}
+    published: ClassVar[dict[str, str]] = {
+        "checkpoint": "pllava-7b, -13b, -34b",
+        "precision": "bfloat16",
+        "MSVD, MSR-VTT, TGIF, ActivityNet": "7B 76.6, 62.0, 77.5, 56.3; 34B 79.9, 68.7, 80.6, 60.9",
+    }
+    differs = "the LoRA is merged in float32; open answers are not cut at a role tag that the model writes"
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "rows", "columns"):
@@ -71,7 +78,12 @@ class Pllava(PeerMethod):
         self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
     ) -> UInt8[np.ndarray, "frames height width 3"]:
         """Frames resized twice, as released: to at most 640 pixels, then as CLIP's."""
-        return crop_to_square(first_resize(pixels), size)
+        if size[0] != size[1]:
+            raise SpecError(f"pictures of {size[0]} x {size[1]} for {self}: it makes squares")
+        return middle_square(first_resize(pixels), size[0])
+
+    def decoded_size(self, size: tuple[int, int], resize: str = "pillow") -> None:
+        """Frames keep their size: they are cropped, not stretched."""
 
     def token_counts(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> dict[str, int]:
         """16 x 12 x 12 whatever the video. Raises SpecError for a grid that is smaller."""
@@ -92,14 +104,13 @@ class Pllava(PeerMethod):
 
     def open_ended(self, question: str, style: str, parts: PromptParts = ALL_PARTS) -> tuple[str, str]:
         """The published prompt of the task. It has no parts to leave out: `parts` is not looked at."""
-        checked_question(question)
+        checked_text(question, "question")
         return conversation(self.task, style).pieces(question)
 
     def multiple_choice(
         self, question: str, options: Sequence[str], style: str, parts: PromptParts = ALL_PARTS
     ) -> tuple[str, str]:
         """MVBench's prompt as published. All questions share it up to "Question: "."""
-        checked_question(question)
         shared, own = conversation("mvbench", style).pieces(choice_question(question, options))
         begin = "Question: "
         return shared + begin, own.removeprefix(begin)
@@ -229,7 +240,7 @@ def load_pllava(
             None, state_dict=weights, **source.options(config, device_map)
         )
     check_complete(found, source.name)
-    return source.peer(model, method_of(source), device_map)
+    return source.peer(model, method_of(source), STOPS, device_map)
 
 
 def load_delta(
@@ -250,7 +261,7 @@ def load_delta(
     check_complete(found, base)
     with loading(source.name):
         add_delta(shards, model, alpha)
-    return source.peer(model, method_of(source), device_map, text_from=base)
+    return source.peer(model, method_of(source), STOPS, device_map, text_from=base)
 
 
 def method_of(source: Source) -> Pllava:

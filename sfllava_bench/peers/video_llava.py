@@ -7,6 +7,7 @@ number of these weights must say so: `TIME_ATTENTION` goes into every report. `O
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,12 +19,14 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from transformers import VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
-from sfllava_bench.peers.base import PeerMethod, Source, chat, crop_to_square, frames_of_tokens, spread_frames
+from sfllava_bench.peers.base import Source, frames_of_tokens, question_with_options
 from sfllava_core.backbones.base import Backbone, ModelError
 from sfllava_core.checkpoints import check_complete, loading
 from sfllava_core.methods.base import Grid, Method, Seen, SpecError, positive_int
+from sfllava_core.methods.llava_next_image import first_to_last, middle_square
 from sfllava_core.methods.pooling import MOST_FRAMES
 from sfllava_core.model import VideoLLM
+from sfllava_core.prompts import ALL_PARTS, IMAGE, PromptError, PromptParts, checked_text
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
@@ -37,28 +40,39 @@ CLASS_TOKEN = "class_token"
 
 
 @dataclass(frozen=True)
-class VideoLlava(PeerMethod):
+class VideoLlava(Method):
     """Video-LLaVA's frames, pictures, tokens and prompt. num_frames: frames sampled."""
 
     num_frames: int = 8
     max_new_tokens = 1024
     wants = (CLASS_TOKEN,)
     caveat = TIME_ATTENTION
-    chats: ClassVar = {"vicuna": chat(SYSTEM)}
-    stops: ClassVar = {"vicuna": "</s>"}
+    published: ClassVar[dict[str, str]] = {
+        "checkpoint": "Video-LLaVA-7B",
+        "tokens": "2056: 16 x 16 patches and the class token of each frame",
+        "decoding": "meant as greedy",
+        "MSVD, MSR-VTT, TGIF, ActivityNet": "7B 70.7, 59.2, 70.0, 45.3",
+        "NExT-QA, EgoSchema": "7B 60.5, 37.0",
+    }
+    differs = f"{TIME_ATTENTION}; no video is flipped at random; how options are asked is ours"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "num_frames", positive_int("VideoLlava num_frames", self.num_frames, MOST_FRAMES))
 
     def sample(self, total: int) -> list[int]:
         """From the first frame to the last; a short video repeats some."""
-        return spread_frames(total, self.num_frames)
+        return first_to_last(total, self.num_frames)
 
     def arrange(
         self, pixels: UInt8[np.ndarray, "frames h w 3"], size: Grid
     ) -> UInt8[np.ndarray, "frames height width 3"]:
-        """Frames as CLIP's preparation makes them. The release's is another, and flips some videos at random."""
-        return crop_to_square(pixels, size)
+        """The middle square of each frame, as CLIP's preparation makes it; the release's is another, and flips some."""
+        if size[0] != size[1]:
+            raise SpecError(f"pictures of {size[0]} x {size[1]} for {self}: it makes squares")
+        return middle_square(pixels, size[0])
+
+    def decoded_size(self, size: tuple[int, int], resize: str = "pillow") -> None:
+        """Frames keep their size: they are cropped, not stretched."""
 
     def token_counts(self, num_frames: int | None = None, grid: Grid = (16, 16)) -> dict[str, int]:
         """2056 for 8 frames of 16 x 16 patches: the class token of each frame is kept."""
@@ -85,6 +99,24 @@ class VideoLlava(PeerMethod):
     def token_frames(self, num_frames: int, grid: Grid) -> Int64[Tensor, "tokens"]:
         """Each token is of one frame."""
         return frames_of_tokens(range(num_frames), 1 + grid[0] * grid[1])
+
+    def open_ended(self, question: str, style: str, parts: PromptParts = ALL_PARTS) -> tuple[str, str]:
+        """The published prompt; it has no parts to leave out. Raises PromptError for another style than "vicuna"."""
+        checked_text(question, "question")
+        return self.before(style), f"{question} ASSISTANT:"
+
+    def multiple_choice(
+        self, question: str, options: Sequence[str], style: str, parts: PromptParts = ALL_PARTS
+    ) -> tuple[str, str]:
+        """The published prompt around question and options; how options are asked is ours (the evaluation has none)."""
+        asked = question_with_options(question, options)
+        return self.before(style), f"{asked}\nOnly give the best option. ASSISTANT: Best option:("
+
+    def before(self, style: str) -> str:
+        """What stands before a question."""
+        if style != "vicuna":
+            raise PromptError(f"Video-LLaVA has no prompt in style {style!r}, only in 'vicuna'")
+        return f"{SYSTEM} USER: {IMAGE}\n"
 
     def __str__(self) -> str:
         return f"videollava{self.num_frames}"
@@ -175,4 +207,4 @@ def load_video_llava(
             source.name, **source.options(config, device_map)
         )
     check_complete(found, source.name)
-    return source.peer(model, VideoLlava(), device_map)
+    return source.peer(model, VideoLlava(), {"vicuna": "</s>"}, device_map)

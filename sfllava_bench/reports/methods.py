@@ -1,5 +1,6 @@
 """Every method in the form that it was published in, with what it costs on LLaVA-NeXT and what differs here."""
 
+import sfllava_bench.peers.loading  # noqa: F401  so that the peers are listed too
 from sfllava_core.methods.base import Grid
 from sfllava_core.methods.specs import all_kinds
 

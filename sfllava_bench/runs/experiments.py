@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
+from sfllava_bench.peers.loading import load_config
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, load_paper
 from sfllava_bench.runs.catalogue import PROFILES, find_experiment, name_of, paper_experiments
 from sfllava_core.budget.arithmetic import ModelShape
-from sfllava_bench.peers.loading import load_config
 
 ROOT = PAPER.parents[1]
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.peers.loading import load_config
 from sfllava_bench.questions.annotations import question_counts
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, ModelShape, token_budget
 from sfllava_core.budget.hardware import GPU, GPUS, stage_seconds
-from sfllava_bench.peers.loading import load_config
 
 ANSWER_TOKENS = 30  # of a typical answer; a choice takes one or two
 HUB_SIZES = {"vicuna-7b": "7b", "mistral-7b": "mistral-7b", "34b": "34b"}

@@ -14,13 +14,13 @@ import torch
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.surroundings import check_room
+from sfllava_bench.peers.loading import load_config
 from sfllava_bench.questions.records import Question
 from sfllava_bench.runs.opening import check_files
 from sfllava_bench.scores.chat import Chat, Judge, JudgeError
 from sfllava_bench.terminal import one_line
 from sfllava_core.budget.arithmetic import ModelShape, readable, token_budget
 from sfllava_core.budget.hardware import memory_bytes
-from sfllava_bench.peers.loading import load_config
 from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import VideoError

@@ -18,6 +18,7 @@ from sfllava_bench.peers.pllava import segment_frames
 from sfllava_bench.peers.video_llava import TIME_ATTENTION
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.records import Question
+from sfllava_bench.reports.methods import published_methods
 from sfllava_bench.runs.preflight import check_memory
 from sfllava_bench.runs.reproduce import reproduce
 from sfllava_core.model import VideoLLM
@@ -108,6 +109,13 @@ def test_a_peer_is_told_by_its_config(peer):
 def test_our_own_models_are_loaded_as_before(llm):
     again = load_model(llm.name, device="cpu")
     assert type(again.backbone) is type(llm.backbone) and again.method == llm.method
+
+
+def test_the_peers_stand_in_the_list_of_methods():
+    rows = {row["method"]: row for row in published_methods()}
+    found = {str(method): (rows[str(method)]["frames"], rows[str(method)]["tokens"]) for method in METHODS.values()}
+    assert found == {"pllava16x12x12": (16, 2304), "videollava8": (8, 8 * 577), "llavanextvideo32": (32, 4608)}
+    assert TIME_ATTENTION in rows["videollava8"]["differs"] and "2056" in rows["videollava8"]["published"]
 
 
 def test_a_report_is_written_in_a_process_that_has_loaded_no_peer():
