@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sfllava_core.methods.freeva import FreeVA
     from sfllava_core.methods.igvlm import IgVlm
     from sfllava_core.methods.image_grid import ImageGrid
+    from sfllava_core.methods.ktv import KTV
     from sfllava_core.methods.llava_next_image import LlavaNextImage
     from sfllava_core.methods.pooling import Pool
     from sfllava_core.methods.slowfast import Pathway, SlowFast, fast_only, slow_frame_indices, slow_only, uniform
@@ -45,7 +46,7 @@ else:
     __getattr__, __dir__ = lazy(__name__, __file__)
 
 __all__ = [
-    "GPU", "GPUS", "MODEL_SHAPES", "Backbone", "Blind", "Budget", "Choice", "ContextError", "DCoDe", "Frames",
+    "GPU", "GPUS", "KTV", "MODEL_SHAPES", "Backbone", "Blind", "Budget", "Choice", "ContextError", "DCoDe", "Frames",
     "FreeVA", "Generation", "HostError", "IgVlm", "ImageGrid", "LlavaNextImage", "Method", "ModelError",
     "ModelShape", "Pathway", "Pool", "PromptError", "PromptParts", "SlowFast", "SpecError", "TSLLaVA",
     "VideoError", "VideoLLM", "WatchedVideo", "fast_only", "fits", "memory_bytes", "multiple_choice_prompt",
