@@ -103,28 +103,14 @@ def check_resize_mode(resize: str) -> None:
         raise ValueError(f"resize={resize!r}: choose one of {RESIZE_MODES}")
 
 
-def patch_features(
-    tower: torch.nn.Module,
-    pixel_values: Float[Tensor, "frames 3 height width"],
-    layer: int | list[int],
-) -> Float[Tensor, "frames patches vision_dim"]:
-    """Hidden states of the tower after `layer` (-2: the last but one) without CLS, computing no layer beyond it.
-
-    A CLIP tower, or a SigLIP tower, which has neither a class token nor a norm before its layers.
-
-    `layer` counts as transformers' `hidden_states` do (0 = embeddings, -1 = last layer); a list of layers is joined
-    along the width.
-    """
-    layers = [layer] if isinstance(layer, int) else layer
-    states = tower_states(tower, pixel_values, layers)
-    class_tokens = int(hasattr(tower.embeddings, "class_embedding"))
-    return torch.cat([states[number][:, class_tokens:] for number in layers], dim=-1)
-
-
 def tower_states(
     tower: torch.nn.Module, pixel_values: Float[Tensor, "frames 3 height width"], layers: Iterable[int]
 ) -> dict[int, Float[Tensor, "frames rows vision_dim"]]:
-    """The tower's rows (CLIP: CLS first) after each of `layers`, as in `patch_features`, computing none beyond."""
+    """Hidden states of a CLIP or SigLIP tower after each of `layers`, computing no layer beyond them.
+
+    Rows are patches, behind CLS where the tower has one (`class_rows`). `layers` count as transformers' `hidden_states`
+    do: 0 = embeddings, -1 = last layer, -2 = the last but one.
+    """
     depth = len(tower.encoder.layers)
     names = {number: number % (depth + 1) for number in layers}
     hidden = tower.embeddings(pixel_values)
@@ -136,6 +122,11 @@ def tower_states(
         if number in names.values():
             states[number] = hidden
     return {name: states[number] for name, number in names.items()}
+
+
+def class_rows(tower: torch.nn.Module) -> int:
+    """How many rows of a tower's hidden states stand before the patches: CLIP's CLS, nothing for SigLIP."""
+    return int(hasattr(tower.embeddings, "class_embedding"))
 
 
 def cls_scores(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import LlavaNextForConditionalGeneration
 
 from sfllava_core.backbones.base import Backbone, ModelError
-from sfllava_core.features import cls_scores, tower_states
+from sfllava_core.features import class_rows, cls_scores, tower_states
 from sfllava_core.methods.base import Method, Seen
 
 # What a method may want beside features, and the tower's layer that it is made of.
@@ -69,7 +69,7 @@ class LlavaNext(Backbone):
             pixel_values = pixel_values.to(tower.device, tower.dtype)
             needed = {deeper for name in wants if (deeper := MORE[name]) is not None}
             states = tower_states(tower, pixel_values, {*layers, *needed})
-            patches = torch.cat([states[number][:, 1:] for number in layers], dim=-1)
+            patches = torch.cat([states[number][:, class_rows(tower) :] for number in layers], dim=-1)
             patches = rearrange(patches, "t (h w) d -> t h w d", h=rows)
             more = {name: more_of(name, tower, states, patches) for name in wants}
             if method is not None:
