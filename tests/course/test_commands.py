@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from importlib import import_module
+from inspect import signature
 from io import StringIO
 from typing import get_args
 
@@ -270,12 +271,13 @@ def test_help_is_light():
 
 
 def test_choices_are_those_of_the_library():
-    from sfllava_bench import commands
     from sfllava_bench.answers.experiment import CHOOSING, DECODING
+    from sfllava_bench.commands import named_experiments
     from sfllava_bench.runs.catalogue import PROFILES
 
-    for annotated, names in ((commands.By, CHOOSING), (commands.Decoder, DECODING), (commands.Profile, PROFILES)):
-        assert get_args(get_args(annotated)[0]) == names
+    taken = signature(named_experiments).parameters
+    for name, names in (("by", CHOOSING), ("decoder", DECODING), ("profile", PROFILES)):
+        assert get_args(get_args(taken[name].annotation)[0]) == names
 
 
 def test_the_entry_point_is_the_command():
