@@ -3,13 +3,15 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import Question, questions_fingerprint
 from sfllava_bench.questions.toy import of_other_films
-from sfllava_core.methods.base import Method
+from sfllava_core.methods.base import Method, SpecError
 from sfllava_core.methods.slowfast import SlowFast
+from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import ALL_PARTS, PromptParts
 
 SHARING = ("video", "nothing")
@@ -82,7 +84,7 @@ class Experiment:
     @property
     def asking(self) -> Method:
         """The method whose prompts and reading of choices are used."""
-        return self.method if self.prompts == "own" else SlowFast()
+        return asked_as(self.method, self.prompts)
 
     def questions(self) -> list[Question]:
         """What is asked.
@@ -141,6 +143,35 @@ class Experiment:
             "settings": self.settings(),
             "model_files": model_files(self.model),
         }
+
+
+def asked_as(method: Method, prompts: str) -> Method:
+    """The method whose prompts and reading of choices are used, where this one shows the video."""
+    return method if prompts == "own" else SlowFast()
+
+
+def method_that_asked(settings: Record) -> Method:
+    """Whose prompts and reading of choices a run's answers came by, from its settings alone.
+
+    Predictions of others, which name no method, are read as those of the paper's.
+
+    Raises:
+        SpecError: the method's code is not defined here.
+    """
+    if "method" not in settings:
+        return SlowFast()
+    return asked_as(defined_method(settings["method"]), settings.get("prompts", "own"))
+
+
+def defined_method(text: str) -> Method:
+    """The method that a run's settings name. Raises SpecError where its code is not defined here."""
+    try:
+        return parse_spec(text)
+    except SpecError as error:
+        raise SpecError(
+            f"the run's method is {text!r}, and no code for it is defined here, which reads its answers: "
+            f"define it first (run its notebook's cell, or import its file), then score again ({error})"
+        ) from None
 
 
 def model_files(model: str) -> list[list]:
