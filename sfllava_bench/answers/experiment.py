@@ -7,7 +7,7 @@ from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
-from sfllava_bench.questions.records import Question, questions_fingerprint
+from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question, questions_fingerprint
 from sfllava_bench.questions.toy import of_other_films
 from sfllava_core.methods.base import Method, SpecError
 from sfllava_core.methods.slowfast import SlowFast
@@ -38,7 +38,8 @@ class Experiment:
     by: "generation" lets the model write and reads its choice; "likelihood" takes the likeliest letter.
     share: "video" watches a video once for all its questions; "nothing" does all the work again for each, as the
         released code does: the same answers in float32, many times slower, to compare with.
-    max_new_tokens: at most this many new tokens an answer.
+    max_new_tokens: at most this many new tokens an answer; None cuts where the method whose prompts are used was
+        published with (`new_tokens`).
     resize, decoder: as in `VideoLLM.watch`.
     model: a checkpoint's folder or hub id.
     benchmark, annotations: whose questions, and where their annotation files are.
@@ -57,7 +58,7 @@ class Experiment:
     parts: PromptParts = ALL_PARTS
     by: str = "generation"
     share: str = "video"
-    max_new_tokens: int = 128
+    max_new_tokens: int | None = None
     resize: str = "pillow"
     decoder: str = "auto"
     model: str = ""
@@ -76,7 +77,7 @@ class Experiment:
         for name, allowed in (("by", CHOOSING), ("share", SHARING), ("prompts", PROMPTS), ("decoder", DECODING)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
-        if self.max_new_tokens < 1:
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={self.max_new_tokens}: ask for at least 1 token")
         if self.max_videos is not None and self.max_videos < 1:
             raise ExperimentError(f"max_videos={self.max_videos}: take at least 1 video, or None for all")
@@ -85,6 +86,13 @@ class Experiment:
     def asking(self) -> Method:
         """The method whose prompts and reading of choices are used."""
         return asked_as(self.method, self.prompts)
+
+    def new_tokens(self, task: str) -> int:
+        """At most so many new tokens has an answer to a question of this kind."""
+        if self.max_new_tokens is not None:
+            return self.max_new_tokens
+        asking = self.asking
+        return (task == MULTIPLE_CHOICE and asking.max_choice_tokens) or asking.max_new_tokens
 
     def questions(self) -> list[Question]:
         """What is asked.
@@ -104,14 +112,15 @@ class Experiment:
         return of_other_films(found) if self.other_film else found
 
     def settings(self) -> dict[str, object]:
-        """JSON-able: how the questions are asked."""
+        """JSON-able: how the questions are asked; `max_new_tokens` by kind of question, where they differ."""
+        limits = {task: self.new_tokens(task) for task in (MULTIPLE_CHOICE, OPEN_ENDED)}
         return {
             "method": str(self.method),
             "prompts": self.prompts,
             "parts": asdict(self.parts),
             "by": self.by,
             "share": self.share,
-            "max_new_tokens": self.max_new_tokens,
+            "max_new_tokens": limits if len({*limits.values()}) > 1 else limits[OPEN_ENDED],
             "resize": self.resize,
             "decoder": self.decoder,
         }

@@ -1,8 +1,10 @@
 """The list of experiments that make the paper's tables: data/paper/runs.yaml, expanded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, published_values, table_rows
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import PromptParts
@@ -40,18 +42,18 @@ def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> li
                     if not published:
                         continue
                     name = group["run"].format(size=size, name=entry.get("name", ""))
-                    experiments.append(
-                        Experiment(
-                            id=f"{name}_{benchmark}",
-                            benchmark=benchmark,
-                            model=content["models"][size]["checkpoint"],
-                            method=parse_spec(entry["method"]),
-                            parts=PromptParts(**entry.get("parts", {})),
-                            published=published,
-                            note="; ".join(filter(None, (entry.get("note", ""), group.get("note", "")))),
-                            cell=(group["table"], size, str(row), benchmark),
-                        )
+                    one = Experiment(
+                        id=f"{name}_{benchmark}",
+                        benchmark=benchmark,
+                        model=content["models"][size]["checkpoint"],
+                        method=parse_spec(entry["method"]),
+                        parts=PromptParts(**entry.get("parts", {})),
+                        published=published,
+                        note="; ".join(filter(None, (entry.get("note", ""), group.get("note", "")))),
+                        cell=(group["table"], size, str(row), benchmark),
                     )
+                    limit = one.new_tokens(find_benchmark(benchmark).task)  # which a toy profile's task may not have
+                    experiments.append(replace(one, max_new_tokens=limit))
     return experiments
 
 

@@ -35,7 +35,8 @@ def make_experiment(
         model, annotations, videos, max_videos: in place of what run and profile say. A folder of videos that has a
             sub-folder called like the benchmark stands for that.
         listed: the experiments to find it among; None: those of data/paper/runs.yaml.
-        settings: further fields of `Experiment` to set otherwise (by, max_new_tokens, share, resize, decoder).
+        settings: further fields of `Experiment` to set otherwise (by, max_new_tokens, share, resize, decoder); None
+            leaves one as it is.
 
     Raises:
         RunError: no such run.  ExperimentError: a path is missing, or a number below 1.
@@ -68,7 +69,7 @@ def make_experiment(
         annotations=Path(annotations),
         videos=own if own.is_dir() else Path(videos),
         max_videos=changes.get("videos") if max_videos is None else max_videos,
-        **settings,
+        **{name: value for name, value in settings.items() if value is not None},
     )
 
 
