@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sfllava_bench.answers.journal import Record
-from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
+from sfllava_bench.answers.video_model import VideoModel, model_fingerprint, rope_of
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question, questions_fingerprint
 from sfllava_bench.questions.toy import of_other_films
-from sfllava_core.methods.base import Method, SpecError
+from sfllava_core.answering.rope import ROPE_TYPES
+from sfllava_core.methods.base import PAPERS_ROPE, Method, Rope, SpecError
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import ALL_PARTS, PromptParts
@@ -40,6 +41,7 @@ class Experiment:
         released code does: the same answers in float32, many times slower, to compare with.
     max_new_tokens: at most this many new tokens an answer; None cuts where the method whose prompts are used was
         published with (`new_tokens`).
+    rope: (type, factor) of the model's RoPE scaling, such as ("linear", 2.0); None is the method's (`Method.rope`).
     resize, decoder: as in `VideoLLM.watch`.
     model: a checkpoint's folder or hub id.
     benchmark, annotations: whose questions, and where their annotation files are.
@@ -59,6 +61,7 @@ class Experiment:
     by: str = "generation"
     share: str = "video"
     max_new_tokens: int | None = None
+    rope: Rope | None = None
     resize: str = "pillow"
     decoder: str = "auto"
     model: str = ""
@@ -79,6 +82,11 @@ class Experiment:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={self.max_new_tokens}: ask for at least 1 token")
+        if self.rope is not None and (self.rope[0] not in ROPE_TYPES or self.rope[1] < 1):
+            raise ValueError(
+                f"rope={self.rope!r}: give (type, factor), the type one of {', '.join(ROPE_TYPES)}, the factor 1 (off) "
+                "or more"
+            )
         if self.max_videos is not None and self.max_videos < 1:
             raise ExperimentError(f"max_videos={self.max_videos}: take at least 1 video, or None for all")
 
@@ -86,6 +94,20 @@ class Experiment:
     def asking(self) -> Method:
         """The method whose prompts and reading of choices are used."""
         return asked_as(self.method, self.prompts)
+
+    @property
+    def loading(self) -> dict[str, object]:
+        """What the model is to be loaded with beside its name; nothing where that is the loader's own way.
+
+        `VideoLLM.from_pretrained` scales RoPE as the paper does, unless told otherwise.
+        """
+        rope = self.rope or self.method.rope
+        return {} if rope in (None, PAPERS_ROPE) else {"rope_type": rope[0], "rope_scaling": rope[1]}
+
+    @property
+    def rope_factor(self) -> float:
+        """By how much the model's context is longer than its own positions."""
+        return (self.rope or self.method.rope or PAPERS_ROPE)[1]
 
     def new_tokens(self, task: str) -> int:
         """At most so many new tokens has an answer to a question of this kind."""
@@ -136,6 +158,7 @@ class Experiment:
             "questions": questions_fingerprint(questions),
             "expected": len(questions),
             "model": model_fingerprint(llm.model),
+            "rope": rope_of(llm.model),
             "dtype": str(llm.model.dtype).removeprefix("torch."),
             "device": llm.device.type,
             "prompt_style": llm.prompt_style,
@@ -150,6 +173,7 @@ class Experiment:
             "annotations": str(self.annotations),
             "videos": str(self.videos),
             "settings": self.settings(),
+            "loading": self.loading,
             "model_files": model_files(self.model),
         }
 

@@ -10,7 +10,7 @@ from sfllava_bench.answers.video_model import VideoModel
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_bench.scores.matching import match
 from sfllava_bench.scores.scores import is_right_choice
-from sfllava_core.methods.base import Method
+from sfllava_core.methods.base import PAPERS_ROPE, Method
 from sfllava_core.methods.blind import Blind
 from sfllava_core.methods.image_grid import ImageGrid
 from sfllava_core.methods.pooling import NO_POOL, Pool
@@ -29,6 +29,7 @@ def layout(name: str, method: Method, other_film: bool = False) -> Experiment:
         id=f"pocketbench_{name.replace(', ', '_').replace(' ', '_').lower()}",
         method=method,
         max_new_tokens=NEW_TOKENS,
+        rope=PAPERS_ROPE,  # one model for all: the pocket model was not made for another
         benchmark="pocketbench",
         other_film=other_film,
         note=f"{name}; PocketBench is this kit's own, no number of it is the paper's",

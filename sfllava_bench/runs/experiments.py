@@ -10,6 +10,7 @@ from sfllava_bench.reports.published import PAPER, load_paper
 from sfllava_bench.runs.catalogue import PROFILES, find_experiment, name_of, paper_experiments
 from sfllava_core.budget.arithmetic import ModelShape
 from sfllava_core.checkpoints import load_config
+from sfllava_core.methods.base import PAPERS_ROPE
 
 ROOT = PAPER.parents[1]
 
@@ -53,6 +54,7 @@ def make_experiment(
             benchmark=changed,
             task=find_benchmark(chosen.benchmark).task,
             method=chosen.method.scaled(model_grid(model)),
+            rope=PAPERS_ROPE,  # the pocket model was made for no other
             published={},
             note=f"{profile} profile of {chosen.id}: not comparable with the paper",
         )

@@ -49,7 +49,7 @@ def reproduce(
 
     Args:
         judge: for open-ended questions and VCGBench; without one only exact and token match are given for those.
-        load: makes the model of its name; the default is `VideoLLM.from_pretrained`.
+        load: makes the model of its name; the default is `VideoLLM.from_pretrained`, with the experiment's RoPE.
         open_videos: makes the folder of videos of its path, with what there is to say about decoding, such as
             `partial(VideoFolder, timeout_s=600)`.
         allow_missing: run although videos are missing; their questions count as failed in every number.
@@ -79,7 +79,7 @@ def reproduce(
     if done == "answers":  # only the judge has work left: no model is loaded
         return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
     preflight(experiment, earlier, videos, judge, allow_missing, say)
-    llm = (load or load_model)(experiment.model)
+    llm = model_of(experiment, load)
     adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
@@ -163,7 +163,9 @@ def preflight(
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in earlier.answers.watched}
     found = check_videos(earlier.questions, videos, watched=frozenset(watched))
-    obstacles, notes = map(add, check_memory(experiment.model, experiment.method), check_judge(judge))
+    obstacles, notes = map(
+        add, check_memory(experiment.model, experiment.method, rope_scaling=experiment.rope_factor), check_judge(judge)
+    )
     found = replace(found, obstacles=[*obstacles, *check_room(earlier.folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))
@@ -230,8 +232,13 @@ def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
 
 
-def load_model(name: str) -> object:
-    """The model of an experiment."""
+def model_of(experiment: Experiment, load: Callable[[str], object] | None = None) -> object:
+    """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants."""
+    return load_model(experiment.model, **experiment.loading) if load is None else load(experiment.model)
+
+
+def load_model(name: str, **options: object) -> object:
+    """The model of a name. Options as of `VideoLLM.from_pretrained`."""
     from sfllava_core.model import VideoLLM
 
-    return VideoLLM.from_pretrained(name)
+    return VideoLLM.from_pretrained(name, **options)

@@ -33,6 +33,9 @@ from sfllava_core.prompts import ALL_PARTS, PromptParts, multiple_choice_pieces,
 from sfllava_core.video.frames import sample_frame_indices
 
 Grid = Sequence[int]  # (rows, columns)
+Rope = tuple[str, float]  # (type, factor) of RoPE scaling, as of `VideoLLM.from_pretrained`
+PAPERS_ROPE: Rope = ("dynamic", 2.0)
+NO_SCALING: Rope = ("dynamic", 1.0)
 
 
 class SpecError(ValueError):
@@ -92,6 +95,14 @@ class Method(ABC):
     own_features: ClassVar[bool] = False
     published: ClassVar[dict[str, str]] = {}
     differs: ClassVar[str] = ""
+
+    @property
+    def rope(self) -> Rope | None:
+        """How the model's RoPE was scaled where the method was published; None leaves that to the model's loader.
+
+        The model is loaded so by benchmarks; `VideoLLM.from_pretrained` is told by `rope_type` and `rope_scaling`.
+        """
+        return PAPERS_ROPE
 
     @classmethod
     def kinds(cls) -> dict[str, type["Method"]]:
