@@ -42,7 +42,9 @@ def named_experiments(
     ] = None,
     videos: Annotated[Path | None, Option(help="folder of the videos")] = None,
     max_videos: Annotated[int | None, Option(help="only the questions about the first so many videos")] = None,
-    max_new_tokens: Annotated[int, Option("--max-new-tokens", help="an answer is cut there")] = 128,
+    max_new_tokens: Annotated[
+        int | None, Option("--max-new-tokens", help="an answer is cut there; else where the method was published with")
+    ] = None,
     by: Annotated[Literal["generation", "likelihood"], Option(help="how choices are made")] = "generation",
     decoder: Annotated[
         Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")

@@ -145,19 +145,20 @@ def choose(experiment: Experiment, video, questions: list[Question]) -> dict[str
 
 def write(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> dict[str, Record]:
     """What the model writes for each question, token counts with it; two answers for a pair of paraphrases."""
-    prompts = [prompt for question in questions for prompt in prompts_of(question, llm.prompt_style, experiment)]
-    if not prompts:
-        return {}
-    share = experiment.share == "video"
-    said = iter(video.generate(prompts, max_new_tokens=experiment.max_new_tokens, share_prefix=share))
-    found = {}
+    by_limit: dict[int, list[Question]] = {}
     for question in questions:
-        own = [next(said) for _ in question.questions]
-        found[question.key] = {
-            "answers": [one.text for one in own],
-            "prompt_tokens": [one.prompt_tokens for one in own],
-            "new_tokens": [len(one.token_ids) for one in own],
-        }
+        by_limit.setdefault(experiment.new_tokens(question.task), []).append(question)
+    found = {}
+    for limit, some in by_limit.items():
+        prompts = [prompt for question in some for prompt in prompts_of(question, llm.prompt_style, experiment)]
+        said = iter(video.generate(prompts, max_new_tokens=limit, share_prefix=experiment.share == "video"))
+        for question in some:
+            own = [next(said) for _ in question.questions]
+            found[question.key] = {
+                "answers": [one.text for one in own],
+                "prompt_tokens": [one.prompt_tokens for one in own],
+                "new_tokens": [len(one.token_ids) for one in own],
+            }
     return found
 
 

@@ -3,13 +3,16 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
+from sfllava_bench.answers.journal import Record
+from sfllava_bench.answers.video_model import VideoModel, model_fingerprint, rope_of
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
-from sfllava_bench.questions.records import Question, questions_fingerprint
+from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question, questions_fingerprint
 from sfllava_bench.questions.toy import of_other_films
-from sfllava_core.methods.base import Method
+from sfllava_core.answering.rope import ROPE_TYPES
+from sfllava_core.methods.base import PAPERS_ROPE, Method, Rope, SpecError
 from sfllava_core.methods.slowfast import SlowFast
+from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import ALL_PARTS, PromptParts
 
 SHARING = ("video", "nothing")
@@ -36,7 +39,9 @@ class Experiment:
     by: "generation" lets the model write and reads its choice; "likelihood" takes the likeliest letter.
     share: "video" watches a video once for all its questions; "nothing" does all the work again for each, as the
         released code does: the same answers in float32, many times slower, to compare with.
-    max_new_tokens: at most this many new tokens an answer.
+    max_new_tokens: at most this many new tokens an answer; None cuts where the method whose prompts are used was
+        published with (`new_tokens`).
+    rope: (type, factor) of the model's RoPE scaling, such as ("linear", 2.0); None is the method's (`Method.rope`).
     resize, decoder: as in `VideoLLM.watch`.
     model: a checkpoint's folder or hub id.
     benchmark, annotations: whose questions, and where their annotation files are.
@@ -55,7 +60,8 @@ class Experiment:
     parts: PromptParts = ALL_PARTS
     by: str = "generation"
     share: str = "video"
-    max_new_tokens: int = 128
+    max_new_tokens: int | None = None
+    rope: Rope | None = None
     resize: str = "pillow"
     decoder: str = "auto"
     model: str = ""
@@ -74,15 +80,41 @@ class Experiment:
         for name, allowed in (("by", CHOOSING), ("share", SHARING), ("prompts", PROMPTS), ("decoder", DECODING)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
-        if self.max_new_tokens < 1:
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={self.max_new_tokens}: ask for at least 1 token")
+        if self.rope is not None and (self.rope[0] not in ROPE_TYPES or self.rope[1] < 1):
+            raise ValueError(
+                f"rope={self.rope!r}: give (type, factor), the type one of {', '.join(ROPE_TYPES)}, the factor 1 (off) "
+                "or more"
+            )
         if self.max_videos is not None and self.max_videos < 1:
             raise ExperimentError(f"max_videos={self.max_videos}: take at least 1 video, or None for all")
 
     @property
     def asking(self) -> Method:
         """The method whose prompts and reading of choices are used."""
-        return self.method if self.prompts == "own" else SlowFast()
+        return asked_as(self.method, self.prompts)
+
+    @property
+    def loading(self) -> dict[str, object]:
+        """What the model is to be loaded with beside its name; nothing where that is the loader's own way.
+
+        `VideoLLM.from_pretrained` scales RoPE as the paper does, unless told otherwise.
+        """
+        rope = self.rope or self.method.rope
+        return {} if rope in (None, PAPERS_ROPE) else {"rope_type": rope[0], "rope_scaling": rope[1]}
+
+    @property
+    def rope_factor(self) -> float:
+        """By how much the model's context is longer than its own positions."""
+        return (self.rope or self.method.rope or PAPERS_ROPE)[1]
+
+    def new_tokens(self, task: str) -> int:
+        """At most so many new tokens has an answer to a question of this kind."""
+        if self.max_new_tokens is not None:
+            return self.max_new_tokens
+        asking = self.asking
+        return (task == MULTIPLE_CHOICE and asking.max_choice_tokens) or asking.max_new_tokens
 
     def questions(self) -> list[Question]:
         """What is asked.
@@ -102,14 +134,15 @@ class Experiment:
         return of_other_films(found) if self.other_film else found
 
     def settings(self) -> dict[str, object]:
-        """JSON-able: how the questions are asked."""
+        """JSON-able: how the questions are asked; `max_new_tokens` by kind of question, where they differ."""
+        limits = {task: self.new_tokens(task) for task in (MULTIPLE_CHOICE, OPEN_ENDED)}
         return {
             "method": str(self.method),
             "prompts": self.prompts,
             "parts": asdict(self.parts),
             "by": self.by,
             "share": self.share,
-            "max_new_tokens": self.max_new_tokens,
+            "max_new_tokens": limits if len({*limits.values()}) > 1 else limits[OPEN_ENDED],
             "resize": self.resize,
             "decoder": self.decoder,
         }
@@ -125,6 +158,7 @@ class Experiment:
             "questions": questions_fingerprint(questions),
             "expected": len(questions),
             "model": model_fingerprint(llm.model),
+            "rope": rope_of(llm.model),
             "dtype": str(llm.model.dtype).removeprefix("torch."),
             "device": llm.device.type,
             "prompt_style": llm.prompt_style,
@@ -139,8 +173,38 @@ class Experiment:
             "annotations": str(self.annotations),
             "videos": str(self.videos),
             "settings": self.settings(),
+            "loading": self.loading,
             "model_files": model_files(self.model),
         }
+
+
+def asked_as(method: Method, prompts: str) -> Method:
+    """The method whose prompts and reading of choices are used, where this one shows the video."""
+    return method if prompts == "own" else SlowFast()
+
+
+def method_that_asked(settings: Record) -> Method:
+    """Whose prompts and reading of choices a run's answers came by, from its settings alone.
+
+    Predictions of others, which name no method, are read as those of the paper's.
+
+    Raises:
+        SpecError: the method's code is not defined here.
+    """
+    if "method" not in settings:
+        return SlowFast()
+    return asked_as(defined_method(settings["method"]), settings.get("prompts", "own"))
+
+
+def defined_method(text: str) -> Method:
+    """The method that a run's settings name. Raises SpecError where its code is not defined here."""
+    try:
+        return parse_spec(text)
+    except SpecError as error:
+        raise SpecError(
+            f"the run's method is {text!r}, and no code for it is defined here, which reads its answers: "
+            f"define it first (run its notebook's cell, or import its file), then score again ({error})"
+        ) from None
 
 
 def model_files(model: str) -> list[list]:

@@ -9,8 +9,8 @@ from sfllava_bench.answers.loop import records_of
 from sfllava_bench.answers.video_model import VideoModel
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_bench.scores.matching import match
-from sfllava_bench.scores.scores import chosen_letter
-from sfllava_core.methods.base import Method
+from sfllava_bench.scores.scores import is_right_choice
+from sfllava_core.methods.base import PAPERS_ROPE, Method
 from sfllava_core.methods.blind import Blind
 from sfllava_core.methods.image_grid import ImageGrid
 from sfllava_core.methods.pooling import NO_POOL, Pool
@@ -29,6 +29,7 @@ def layout(name: str, method: Method, other_film: bool = False) -> Experiment:
         id=f"pocketbench_{name.replace(', ', '_').replace(' ', '_').lower()}",
         method=method,
         max_new_tokens=NEW_TOKENS,
+        rope=PAPERS_ROPE,  # one model for all: the pocket model was not made for another
         benchmark="pocketbench",
         other_film=other_film,
         note=f"{name}; PocketBench is this kit's own, no number of it is the paper's",
@@ -91,20 +92,20 @@ def ask_through(
     found = {name: one if isinstance(one, Experiment) else layout(name, one) for name, one in layouts.items()}
     asked = {"asked": tuple(questions), "max_new_tokens": max_new_tokens}
     experiments = [replace(one, id=name, **asked) for name, one in found.items()]
-    by_key = {question.key: question for question in questions}
+    by_key, asking = {question.key: question for question in questions}, {one.id: one.asking for one in experiments}
     for name, records in records_of(llm, experiments, videos, batch=batch):
         for record in records:
             if "key" in record:
-                yield answered(name, by_key[record["key"]], record)
+                yield answered(name, by_key[record["key"]], record, asking[name])
 
 
-def answered(name: str, question: Question, record: Record) -> Answered:
-    """A record, read."""
+def answered(name: str, question: Question, record: Record, method: Method) -> Answered:
+    """A record, read by the rule of the method that asked."""
     if "error" in record:
         return Answered(name, question, "", False, record["error"])
     text = record["answers"][0]
     if not question.has_reference:
         return Answered(name, question, text, False)
     if question.task == MULTIPLE_CHOICE:
-        return Answered(name, question, text, chosen_letter(record, "reference") == question.answer_letter.lower())
+        return Answered(name, question, text, is_right_choice(record, question, method))
     return Answered(name, question, text, match(text, question.answer)["exact_match"] == 1)

@@ -48,7 +48,7 @@ def run(
     """Answer all questions of these experiments that are not answered yet.
 
     Args:
-        llm: the experiments' model.
+        llm: the experiments' model, loaded as `experiment.loading` says: one RoPE is for all of them.
         videos: where the videos are; one that is not there fails its questions (`preflight` says so beforehand).
         out: out/<experiment.id>/<file> is written, or gone on with.
         retry_failed: try again what failed at an earlier start. What is answered is never asked again.

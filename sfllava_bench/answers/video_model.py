@@ -47,3 +47,11 @@ def model_fingerprint(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(some.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def rope_of(model: torch.nn.Module) -> str:
+    """How a model's RoPE is scaled: "dynamic 2", "linear 2", or "none"."""
+    config = getattr(model, "config", None)
+    parameters = getattr(getattr(config, "text_config", config), "rope_parameters", None) or {}
+    kind, factor = parameters.get("rope_type", "default"), parameters.get("factor", 1.0)
+    return "none" if kind == "default" else f"{kind} {factor:g}"

@@ -35,12 +35,16 @@ def peer_of(source: str) -> tuple[str | None, dict[str, object]]:
 def load_model(path: str | Path, **options: object) -> VideoLLM:
     """The model of a checkpoint: a peer with its own method, or `VideoLLM.from_pretrained`. Options as there.
 
+    A peer comes with the RoPE that it was published with; `rope_type` and `rope_scaling` are for the others.
+
     Raises:
         ModelError: no such checkpoint, or one that cannot be used.
     """
     source = str(Path(path).expanduser())
     peer, _ = peer_of(source)
-    return VideoLLM.from_pretrained(source, **options) if peer is None else PEERS[peer][1](source, **options)
+    if peer is None:
+        return VideoLLM.from_pretrained(source, **options)
+    return PEERS[peer][1](source, **{name: one for name, one in options.items() if not name.startswith("rope")})
 
 
 def load_config(path: str | Path) -> PretrainedConfig:

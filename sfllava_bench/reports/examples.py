@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 
 import sfllava_bench.peers.loading  # noqa: F401  parse_spec knows the peers' methods too, then
 from sfllava_bench.answers.counts import Outcome
+from sfllava_bench.answers.experiment import defined_method, method_that_asked
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question
 from sfllava_bench.reports.page import data_uri
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.matching import match
-from sfllava_bench.scores.scores import chosen_letter
-from sfllava_core.methods.specs import parse_spec
+from sfllava_bench.scores.scores import is_right_choice
+from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import VideoError
 
@@ -59,7 +60,7 @@ class Gallery:
         if self.videos is None or seen is None:
             return [], "no videos' folder was given"
         settings = self.outcome.settings
-        rule = parse_spec(settings["method"]).sample
+        rule = defined_method(settings["method"]).sample
         try:
             frames = self.videos.read(name, rule, decoder=settings["decoder"], size=(84, 112))
         except VideoError as error:
@@ -74,7 +75,9 @@ def examples(
     questions: list[Question], outcome: Outcome, judgements: Judgements | None, gallery: Gallery
 ) -> dict[str, list[Example]]:
     """A few "right" and a few "wrong" answers, spread over the set; those without a yes or no apart ("further")."""
-    verdicts = {q.key: is_right(q, outcome, judgements) for q in questions if q.key in outcome.answers}
+    chosen = any(question.task == MULTIPLE_CHOICE for question in questions)
+    asking = method_that_asked(outcome.settings) if chosen else None
+    verdicts = {q.key: is_right(q, outcome, judgements, asking) for q in questions if q.key in outcome.answers}
     kinds = {}
     for wanted, kind in ((True, "right"), (False, "wrong"), (None, "further")):
         found = [question for question in questions if verdicts.get(question.key, "failed") is wanted]
@@ -84,13 +87,16 @@ def examples(
     return kinds
 
 
-def is_right(question: Question, outcome: Outcome, judgements: Judgements | None) -> bool | None:
-    """Right or wrong, by the metric that there is; None for scores without a yes or no, and what cannot be told."""
+def is_right(question: Question, outcome: Outcome, judgements: Judgements | None, asking: Method | None) -> bool | None:
+    """Right or wrong, by the metric that there is; None for scores without a yes or no, and what cannot be told.
+
+    asking: the method that asked, by whose rule a choice is read.
+    """
     record = outcome.answers[question.key]
     if not question.has_reference:
         return None
     if question.task == MULTIPLE_CHOICE:
-        return chosen_letter(record, "reference") == question.answer_letter.lower()
+        return is_right_choice(record, question, asking)
     if question.task != OPEN_ENDED:
         return None
     if judgements is None:

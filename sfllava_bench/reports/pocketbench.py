@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.experiment import Experiment, method_that_asked
 from sfllava_bench.answers.layouts import LAYOUTS, answered
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_bench.reports.run import Run
@@ -89,8 +89,8 @@ def pocketbench_scores(
 
 def right_or_wrong(name: str, run: Run) -> dict[str, float]:
     """1 or 0 for each question; 0 where there is no answer."""
-    records = run.answers.answers
-    return {q.key: float(q.key in records and answered(name, q, records[q.key]).right) for q in run.questions}
+    records, asking = run.answers.answers, method_that_asked(run.answers.settings)
+    return {q.key: float(q.key in records and answered(name, q, records[q.key], asking).right) for q in run.questions}
 
 
 def form(question: Question) -> str:

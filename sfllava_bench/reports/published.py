@@ -1,4 +1,4 @@
-"""The paper's tables as numbers to compare with: data/paper/paper_results.yaml."""
+"""The paper's tables, and the field's, as numbers to compare with: paper_results.yaml, published_field.yaml."""
 
 from pathlib import Path
 
@@ -13,10 +13,16 @@ class PublishedError(LookupError):
 
 
 def load_paper(path: str | Path = PAPER / "paper_results.yaml") -> dict:
-    """The published tables, as the file has them. Raises FileNotFoundError outside of a clone of the repository."""
+    """The published tables, as the file and the field's beside it have them, by name.
+
+    Raises:
+        FileNotFoundError: outside of a clone of the repository.
+    """
     import yaml
 
-    return yaml.safe_load(required(path).read_text(encoding="utf-8"))
+    files = required(path), Path(path).with_name("published_field.yaml")
+    read = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in files if file.exists())
+    return {name: table for tables in read for name, table in tables.items()}
 
 
 def published_values(paper: dict, table: str, size: str, row: str | int, benchmark: str) -> dict[str, float]:
@@ -41,6 +47,14 @@ def published_values(paper: dict, table: str, size: str, row: str | int, benchma
     if cell is None:
         return {}
     return dict(zip(chosen.published_as, map(float, cell if isinstance(cell, list) else [cell])))
+
+
+def published_in(paper: dict, table: str, size: str, row: str | int, benchmark: str) -> str:
+    """Where a cell's numbers come from and what is to be known of them; empty for the paper's own tables."""
+    found = table_rows(paper, table, size, benchmark)[row]
+    if not isinstance(found, dict) or "source" not in found:
+        return ""
+    return "; ".join(filter(None, (f"published numbers: {found['source']}", found.get("note", ""))))
 
 
 def table_rows(paper: dict, table: str, size: str, benchmark: str) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from sfllava_bench.answers.counts import Outcome
+from sfllava_bench.answers.experiment import method_that_asked
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.examples import Gallery, examples
@@ -65,17 +66,17 @@ def answers(questions: list[Question], outcome: Outcome) -> Rows:
         {
             "video": one.video,
             "question": " / ".join(one.questions),
-            "answer": said(one, outcome.answers[one.key]),
+            "answer": said(one, outcome.answers[one.key], outcome.settings),
             "key": one.key,
         }
         for one in asked
     ]
 
 
-def said(question: Question, record: Record) -> str:
+def said(question: Question, record: Record, settings: Record) -> str:
     """The model's words; of a choice the option, where a letter can be read."""
     letters = ascii_uppercase[: len(question.options)]
-    letter = (chosen_letter(record, "reference") or "").upper() if letters else ""
+    letter = (chosen_letter(record, question, method_that_asked(settings)) or "").upper() if letters else ""
     if letter and letter in letters:
         return f"({letter}) {question.options[letters.index(letter)]}"
     return " / ".join(record.get("answers") or [record.get("letter", "")])

@@ -1,9 +1,11 @@
 """The list of experiments that make the paper's tables: data/paper/runs.yaml, expanded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.reports.published import PAPER, published_values, table_rows
+from sfllava_bench.questions.benchmarks.base import find_benchmark
+from sfllava_bench.reports.published import PAPER, published_in, published_values, table_rows
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import PromptParts
 
@@ -16,7 +18,7 @@ class RunError(LookupError):
 
 
 def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> list[Experiment]:
-    """An experiment for each cell of the paper's tables that it fills; annotations and videos are still to be given.
+    """An experiment for each published cell that it fills; annotations and videos are still to be given.
 
     Its id is the run's name with the benchmark, such as "table4_34b_fast100_egoschema".
 
@@ -34,24 +36,29 @@ def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> li
         for size in group["sizes"]:
             for row, entry in group["rows"].items():
                 for benchmark in group["benchmarks"]:
-                    if row not in table_rows(paper, group["table"], size, benchmark):
+                    theirs = (group["table"], size, entry.get("row", row), benchmark)
+                    if theirs[2] not in table_rows(paper, group["table"], size, benchmark):
                         continue
-                    published = published_values(paper, group["table"], size, row, benchmark)
+                    published = published_values(paper, *theirs)
                     if not published:
                         continue
-                    name = group["run"].format(size=size, name=entry.get("name", ""))
-                    experiments.append(
-                        Experiment(
-                            id=f"{name}_{benchmark}",
-                            benchmark=benchmark,
-                            model=content["models"][size]["checkpoint"],
-                            method=parse_spec(entry["method"]),
-                            parts=PromptParts(**entry.get("parts", {})),
-                            published=published,
-                            note="; ".join(filter(None, (entry.get("note", ""), group.get("note", "")))),
-                            cell=(group["table"], size, str(row), benchmark),
-                        )
+                    method, notes = (
+                        entry["method"],
+                        (entry.get("note"), group.get("note"), published_in(paper, *theirs)),
                     )
+                    name = group["run"].format(size=size, name=entry.get("name", ""))
+                    one = Experiment(
+                        id=f"{name}_{benchmark}",
+                        benchmark=benchmark,
+                        model=content["models"][entry.get("model", size)]["checkpoint"],
+                        method=parse_spec(method if isinstance(method, str) else method[benchmark]),
+                        parts=PromptParts(**entry.get("parts", {})),
+                        published=published,
+                        note="; ".join(filter(None, notes)),
+                        cell=(group["table"], size, str(row), benchmark),
+                    )
+                    limit = one.new_tokens(find_benchmark(benchmark).task)  # which a toy profile's task may not have
+                    experiments.append(replace(one, max_new_tokens=limit))
     return experiments
 
 

@@ -34,7 +34,7 @@ def experiments_for(
         profile: "toy", "demo" or "full"; "" is full where `videos` are given, else toy.
         annotations: "" looks into `videos`, and for a folder `annotations` in it or beside it.
         toy_videos: the first so many films of PocketBench; 0 takes all.
-        max_new_tokens: 0 is 16 for the toy profile, whose answers are short, else 128.
+        max_new_tokens: 0 is 16 for the toy profile, whose answers are short, else the method's own (the paper's: 128).
 
     Raises:
         RunError: no such run.  ExperimentError: a path is missing, or a number below 0.
@@ -46,7 +46,7 @@ def experiments_for(
     if run == POCKETBENCH_RUN or profile == "toy":
         limits = {"max_videos": toy_videos or None, "max_new_tokens": max_new_tokens or NEW_TOKENS}
     else:
-        limits = {"max_new_tokens": max_new_tokens or 128}
+        limits = {"max_new_tokens": max_new_tokens or None}
         annotations = annotations or annotations_beside(videos)
     paths = {"model": model or None, "annotations": annotations or None, "videos": videos or None}
     if run == POCKETBENCH_RUN:

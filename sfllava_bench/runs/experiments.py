@@ -10,6 +10,7 @@ from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, load_paper
 from sfllava_bench.runs.catalogue import PROFILES, find_experiment, name_of, paper_experiments
 from sfllava_core.budget.arithmetic import ModelShape
+from sfllava_core.methods.base import PAPERS_ROPE
 
 ROOT = PAPER.parents[1]
 
@@ -35,7 +36,8 @@ def make_experiment(
         model, annotations, videos, max_videos: in place of what run and profile say. A folder of videos that has a
             sub-folder called like the benchmark stands for that.
         listed: the experiments to find it among; None: those of data/paper/runs.yaml.
-        settings: further fields of `Experiment` to set otherwise (by, max_new_tokens, share, resize, decoder).
+        settings: further fields of `Experiment` to set otherwise (by, max_new_tokens, share, resize, decoder); None
+            leaves one as it is.
 
     Raises:
         RunError: no such run.  ExperimentError: a path is missing, or a number below 1.
@@ -52,6 +54,7 @@ def make_experiment(
             benchmark=changed,
             task=find_benchmark(chosen.benchmark).task,
             method=chosen.method.scaled(model_grid(model)),
+            rope=PAPERS_ROPE,  # the pocket model was made for no other
             published={},
             note=f"{profile} profile of {chosen.id}: not comparable with the paper",
         )
@@ -68,7 +71,7 @@ def make_experiment(
         annotations=Path(annotations),
         videos=own if own.is_dir() else Path(videos),
         max_videos=changes.get("videos") if max_videos is None else max_videos,
-        **settings,
+        **{name: value for name, value in settings.items() if value is not None},
     )
 
 

@@ -21,8 +21,8 @@ def shape_of(model: str) -> ModelShape | None:
 
 def hours_at_least(experiment: Experiment, shape: ModelShape, gpu: GPU = GPUS["h100"]) -> float:
     """Lower bound by the budget's arithmetic at the GPU's data sheet rates; decoding is not in it."""
-    questions, videos = question_counts(experiment.questions())
-    new = min(ANSWER_TOKENS, experiment.max_new_tokens)
+    questions, videos = question_counts(asked := experiment.questions())
+    new = min(ANSWER_TOKENS, experiment.new_tokens(asked[0].task))
     budget = token_budget(experiment.method, shape, new_tokens=new)
     each = -(-questions // videos)
     shared = experiment.share == "video"

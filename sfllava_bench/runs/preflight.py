@@ -138,8 +138,8 @@ def check_experiments(
         found = check_videos(list(asked.values()), open_videos(folder))
         videos, notes = videos | found.videos, notes + found.notes
         counts.update(found.questions)
-    for model, method in dict.fromkeys((experiment.model, experiment.method) for experiment in experiments):
-        for lines, new in zip((obstacles, notes), check_memory(model, method)):
+    for model, method, scaled in dict.fromkeys((one.model, one.method, one.rope_factor) for one in experiments):
+        for lines, new in zip((obstacles, notes), check_memory(model, method, rope_scaling=scaled)):
             lines += new
     for lines, new in zip((obstacles, notes), check_judge(judge)):
         lines += new
@@ -158,12 +158,18 @@ def check_judge(judge: Judge | None) -> tuple[list[str], list[str]]:
 
 
 def check_memory(
-    model: str | Path, method: Method, *, bytes_per_value: int = 2, free_bytes: int | None = None
+    model: str | Path,
+    method: Method,
+    *,
+    rope_scaling: float = 2.0,
+    bytes_per_value: int = 2,
+    free_bytes: int | None = None,
 ) -> tuple[list[str], list[str]]:
     """Do the model and a video's prefix fit the GPU? By the budget's arithmetic, from the checkpoint's config alone.
 
     Args:
         model: a checkpoint's folder or hub id; only its config is read.
+        rope_scaling: factor of RoPE scaling; the context is the model's own positions times this.
         free_bytes: free memory; None asks the GPU.
 
     Returns:
@@ -174,7 +180,7 @@ def check_memory(
     """
     source = str(model)
     shape = ModelShape.from_config(load_config(source))
-    budget = token_budget(method, shape)
+    budget = token_budget(method, shape, rope_scaling=rope_scaling)
     need = memory_bytes(budget, shape, questions=BATCH, bytes_per_value=bytes_per_value)
     said = f"{source} with {budget.visual_tokens} visual tokens needs about {readable(need)}B of memory"
     if budget.context_used > 1:

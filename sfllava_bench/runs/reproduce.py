@@ -50,7 +50,7 @@ def reproduce(
 
     Args:
         judge: for open-ended questions and VCGBench; without one only exact and token match are given for those.
-        load: makes the model of its name; the default is `load_model`: `VideoLLM.from_pretrained`, or a peer.
+        load: makes the model of its name; the default is `VideoLLM.from_pretrained` with the RoPE asked for, or a peer.
         open_videos: makes the folder of videos of its path, with what there is to say about decoding, such as
             `partial(VideoFolder, timeout_s=600)`.
         allow_missing: run although videos are missing; their questions count as failed in every number.
@@ -80,7 +80,7 @@ def reproduce(
     if done == "answers":  # only the judge has work left: no model is loaded
         return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
     preflight(experiment, earlier, videos, judge, allow_missing, say)
-    llm = (load or load_model)(experiment.model)
+    llm = model_of(experiment, load)
     adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
@@ -165,7 +165,9 @@ def preflight(
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in earlier.answers.watched}
     found = check_videos(earlier.questions, videos, watched=frozenset(watched))
-    obstacles, notes = map(add, check_memory(experiment.model, experiment.method), check_judge(judge))
+    obstacles, notes = map(
+        add, check_memory(experiment.model, experiment.method, rope_scaling=experiment.rope_factor), check_judge(judge)
+    )
     found = replace(found, obstacles=[*obstacles, *check_room(earlier.folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))
@@ -230,3 +232,8 @@ def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
     answered = sum(count_answered(Run(Path(out) / experiment.id).answers_file)[0] for experiment in experiments)
     expected = sum(len(experiment.questions()) for experiment in experiments)
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
+
+
+def model_of(experiment: Experiment, load: Callable[[str], object] | None = None) -> object:
+    """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants."""
+    return load_model(experiment.model, **experiment.loading) if load is None else load(experiment.model)

@@ -1,6 +1,7 @@
 """Many experiments: videos shared by all on one model, what is done skipped, what fails named, and one table."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment
@@ -12,7 +13,7 @@ from sfllava_bench.reports.compare import compare, first_alike
 from sfllava_bench.reports.run import Run
 from sfllava_bench.reports.tables import write_table
 from sfllava_bench.runs.preflight import check_experiments
-from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, load_model, needs_judge, reproduce
+from sfllava_bench.runs.reproduce import FAILS, fingerprints, finished, model_of, needs_judge, reproduce
 from sfllava_bench.scores.chat import Judge
 from sfllava_core.video.folder import VideoFolder
 
@@ -33,13 +34,13 @@ def sweep(
 ) -> list[dict]:
     """Run a list of experiments; what is done is skipped, what fails is named and the others go on. Builds one table.
 
-    Experiments of one model and one folder of videos are answered in one loop, each video decoded and encoded once for
-    all of them; the answers are the same as alone, the seconds of a video are split evenly. With `one_by_one`, which
-    measures an experiment's own seconds, each is answered by itself.
+    Experiments of one model, its RoPE and one folder of videos are answered in one loop, each video decoded and
+    encoded once for all of them; the answers are the same as alone, the seconds of a video are split evenly. With
+    `one_by_one`, which measures an experiment's own seconds, each is answered by itself.
 
     A run on the same questions as an earlier one of the list is compared with that, question by question.
 
-    Writes out/table.json and out/table.html. A model is loaded once for each folder of videos at most.
+    Writes out/table.json and out/table.html. A model is loaded once for each RoPE and folder of videos at most.
 
     Args:
         as in `reproduce`.
@@ -51,11 +52,13 @@ def sweep(
         HostError: the machine is at fault, so that the others would fail alike; the same again goes on.
     """
     options = {
-        "judge": judge, "load": keep_last(load or load_model), "open_videos": open_videos,
-        "allow_missing": allow_missing, "retry_failed": retry_failed, "batch": batch, "progress": progress, "say": say,
+        "judge": judge, "open_videos": open_videos, "allow_missing": allow_missing, "retry_failed": retry_failed,
+        "batch": batch, "progress": progress, "say": say,
     }  # fmt: skip
+    kept = keep_last(load)
     found: dict[int, list[dict]] = {}  # by the experiment's place in the list
     for places in on_the_same_videos(experiments):
+        options["load"] = partial(kept, experiments[places[0]])  # the model of all of these
         if len(places) > 1 and not one_by_one:
             try:
                 answer_together([experiments[place] for place in places], Path(out), **options)
@@ -78,10 +81,11 @@ def sweep(
 
 
 def on_the_same_videos(experiments: list[Experiment]) -> list[list[int]]:
-    """Places in the list of the experiments of one model and one folder of videos, which can share its videos."""
+    """Places in the list of the experiments of one model, loaded in one way, that can share one folder of videos."""
     groups: dict[object, list[int]] = {}
     for place, experiment in enumerate(experiments):
-        groups.setdefault((experiment.model, experiment.videos), []).append(place)
+        loaded = (experiment.model, *experiment.loading.values())
+        groups.setdefault((loaded, experiment.videos), []).append(place)
     return list(groups.values())
 
 
@@ -137,14 +141,15 @@ def answer_together(
     run(llm, some, videos, out, retry_failed=retry_failed, batch=batch, progress=progress)
 
 
-def keep_last(load: Callable[[str], object]) -> Callable[[str], object]:
-    """A loader that gives the same model again while its name does not change."""
-    kept: list[tuple[str, object]] = []
+def keep_last(load: Callable[[str], object] | None) -> Callable[[Experiment, str], object]:
+    """A loader that gives the same model again while it is to be loaded in the same way."""
+    kept: list[tuple[object, object]] = []
 
-    def loaded(name: str) -> object:
-        if not kept or kept[0][0] != name:
+    def loaded(experiment: Experiment, name: str) -> object:
+        wanted = (name, experiment.loading if load is None else None)
+        if not kept or kept[0][0] != wanted:
             kept.clear()  # make room first
-            kept.append((name, load(name)))
+            kept.append((wanted, model_of(experiment, load)))
         return kept[0][1]
 
     return loaded

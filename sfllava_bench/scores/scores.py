@@ -4,15 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sfllava_bench.answers.counts import Outcome
+from sfllava_bench.answers.experiment import method_that_asked
 from sfllava_bench.questions.records import ASPECTS, MULTIPLE_CHOICE, OPEN_ENDED, TEXT_GENERATION, Question
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.matching import MATCHES, match
 from sfllava_bench.scores.stats import Interval, clustered_interval
 from sfllava_core.answering.choices import parse_choice
+from sfllava_core.methods.base import Method
+from sfllava_core.prompts import option_letters
 
 PERCENT, SCALE = "%", "0-5"
 BOUNDS = {PERCENT: (0.0, 1.0), SCALE: (0.0, 5.0)}
-RULES = ("reference", "strict")
+OWN = "own"
+RULES = ("reference", "strict")  # of reading a choice; a method that has one of its own is read by that first
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class ChoiceReading:
-    """How far the two rules of reading a choice agree. differ: rows; unread: rows where a rule read no letter."""
+    """How far the rules of reading a choice agree. differ: rows; unread: rows where a rule read no letter."""
 
     rows: int
     differ: int
@@ -77,40 +81,64 @@ def mean(questions: list[Question], values: dict[str, float], bounds: tuple[floa
     return clustered_interval(each, videos, bounds=bounds)
 
 
-def chosen_letter(record: dict, rule: str) -> str | None:
-    """The letter "a", "b", ... that an answer's record names."""
+def rules_of(method: Method) -> tuple[str, ...]:
+    """The rules that its choices are read by, the one it was published with first: "reference" is the paper's."""
+    return RULES if type(method).read_choice is Method.read_choice else (OWN, *RULES)
+
+
+def chosen_letter(record: dict, question: Question, method: Method, rule: str = "") -> str | None:
+    """The letter "a", "b", ... that an answer's record names.
+
+    Args:
+        method: the one that asked.
+        rule: one of `rules_of(method)`; the first by default.
+    """
     if "letter" in record:
         return record["letter"].lower()
-    return parse_choice(record["answers"][0], rule)
+    text, rule = record["answers"][0], rule or rules_of(method)[0]
+    if rule != OWN:
+        return parse_choice(text, rule)
+    place = method.read_choice(text, question.options)
+    return None if place is None else option_letters(question.options)[place].lower()
 
 
-def choice_values(questions: list[Question], outcome: Outcome, rule: str) -> dict[str, float]:
-    """1 or 0 for each answered multiple-choice question."""
-    return {
-        question.key: float(chosen_letter(outcome.answers[question.key], rule) == question.answer_letter.lower())
-        for question in questions
-        if question.key in outcome.answers and question.task == MULTIPLE_CHOICE
-    }
+def is_right_choice(record: dict, question: Question, method: Method, rule: str = "") -> bool:
+    """Whether an answer's record names the right option; the rest is as in `chosen_letter`."""
+    return chosen_letter(record, question, method, rule) == question.answer_letter.lower()
 
 
 def choice_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metric]:
-    """Accuracy of choices: by the released rule, which the paper's numbers come from, and by the strict one."""
+    """Accuracy of choices: by the rule of the method that asked, then by the others; the paper's is "reference".
+
+    Raises:
+        SpecError: the method's code is not defined here.
+    """
     asked = [question for question in questions if question.task == MULTIPLE_CHOICE]
-    rules = RULES if outcome.settings.get("by") != "likelihood" else RULES[:1]
-    for rule in rules if asked else ():
-        name, published_as = ("accuracy", "accuracy") if rule == "reference" else ("accuracy_strict", "")
-        yield metric(name, PERCENT, asked, choice_values(asked, outcome, rule), published_as)
+    if not asked:
+        return
+    method = method_that_asked(outcome.settings)
+    rules = rules_of(method) if outcome.settings.get("by") != "likelihood" else RULES[:1]
+    for rule in rules:
+        values = {
+            question.key: float(is_right_choice(outcome.answers[question.key], question, method, rule))
+            for question in asked
+            if question.key in outcome.answers
+        }
+        name, published_as = ("accuracy", "accuracy") if rule == rules[0] else (f"accuracy_{rule}", "")
+        yield metric(name, PERCENT, asked, values, published_as)
 
 
 def choice_reading(questions: list[Question], outcome: Outcome) -> ChoiceReading | None:
     """How the rules of reading differ; None where no choice was written."""
-    records = [outcome.answers[q.key] for q in questions if q.task == MULTIPLE_CHOICE and q.key in outcome.answers]
-    written = [record for record in records if "answers" in record]
-    if not written:
+    asked = [q for q in questions if q.task == MULTIPLE_CHOICE and "answers" in outcome.answers.get(q.key, ())]
+    if not asked:
         return None
-    letters = {rule: [chosen_letter(record, rule) for record in written] for rule in RULES}
-    differ = sum(a != b for a, b in zip(*letters.values()))
-    return ChoiceReading(len(written), differ, {rule: read.count(None) for rule, read in letters.items()})
+    method = method_that_asked(outcome.settings)
+    letters = {
+        rule: [chosen_letter(outcome.answers[q.key], q, method, rule) for q in asked] for rule in rules_of(method)
+    }
+    differ = sum(len(set(row)) > 1 for row in zip(*letters.values()))
+    return ChoiceReading(len(asked), differ, {rule: read.count(None) for rule, read in letters.items()})
 
 
 def match_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metric]:

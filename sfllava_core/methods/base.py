@@ -33,6 +33,9 @@ from sfllava_core.prompts import ALL_PARTS, PromptParts, multiple_choice_pieces,
 from sfllava_core.video.frames import sample_frame_indices
 
 Grid = Sequence[int]  # (rows, columns)
+Rope = tuple[str, float]  # (type, factor) of RoPE scaling, as of `VideoLLM.from_pretrained`
+PAPERS_ROPE: Rope = ("dynamic", 2.0)
+NO_SCALING: Rope = ("dynamic", 1.0)
 
 
 class SpecError(ValueError):
@@ -75,6 +78,7 @@ class Method(ABC):
 
     num_frames: how many frames are sampled.
     max_new_tokens: the length that answers were cut at where it was published.
+    max_choice_tokens: the same for questions with options, where it was another.
     wants: what `tokens_of` needs beside features, by the names of `Backbone.look`.
     needs_newline: it needs the model's vector for a row's end, which not every family has.
     own_features: it needs more than the features of each frame on its own after the projector, so no other method's
@@ -86,12 +90,21 @@ class Method(ABC):
 
     num_frames: int
     max_new_tokens: ClassVar[int] = 128
+    max_choice_tokens: ClassVar[int | None] = None
     wants: ClassVar[tuple[str, ...]] = ()
     needs_newline: ClassVar[bool] = False
     own_features: ClassVar[bool] = False
     published: ClassVar[dict[str, str]] = {}
     differs: ClassVar[str] = ""
     caveat: ClassVar[str] = ""
+
+    @property
+    def rope(self) -> Rope | None:
+        """How the model's RoPE was scaled where the method was published; None leaves that to the model's loader.
+
+        The model is loaded so by benchmarks; `VideoLLM.from_pretrained` is told by `rope_type` and `rope_scaling`.
+        """
+        return PAPERS_ROPE
 
     @classmethod
     def kinds(cls) -> dict[str, type["Method"]]:

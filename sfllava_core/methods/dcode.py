@@ -131,6 +131,7 @@ class DCoDe(Method):
 
     wants = ("embeddings",)
     own_features = True
+    max_choice_tokens = 16
     published: ClassVar[dict[str, str]] = {
         "checkpoint": "llava-v1.6-vicuna-7b",
         "max_new_tokens": "16 (choice), 128 (open-ended), 64 (sub-question)",

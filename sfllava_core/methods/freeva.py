@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from sfllava_core.features import CLIP_MEAN
-from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
+from sfllava_core.methods.base import NO_SCALING, Grid, Method, SpecError, positive_int
 from sfllava_core.methods.pooling import MOST_FRAMES, NO_POOL, Pool
 from sfllava_core.prompts import ALL_PARTS, PromptParts, check_whole, conversation_pieces
 
@@ -32,6 +32,7 @@ class FreeVA(Method):
     pad: frames are padded to squares in CLIP's mean colour, as LLaVA-1.5 takes its pictures; else squashed.
     """
 
+    rope = NO_SCALING
     published: ClassVar[dict[str, str]] = {
         "code": "whwu95/FreeVA at ddc838db",
         "checkpoint": "llava-v1.5-7b and -13b",

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from sfllava_core.answering.choices import parse_choice
-from sfllava_core.methods.base import Grid, Method, Seen, SpecError, positive_int
+from sfllava_core.methods.base import NO_SCALING, Grid, Method, Seen, SpecError, positive_int
 from sfllava_core.prompts import ALL_PARTS, IMAGE, PromptError, PromptParts, checked_text, option_letters
 from sfllava_core.video.frames import resize_picture
 
@@ -141,6 +141,7 @@ class IgVlm(Method):
     max_new_tokens = 512
     own_features = True
     needs_newline = True
+    rope = NO_SCALING
     published: ClassVar[dict[str, str]] = {
         "checkpoint": "llava-v1.6-vicuna-7b, llava-v1.6-vicuna-13b, llava-v1.6-34b",
         "RoPE": "no scaling",

@@ -3,7 +3,7 @@
 frames, first to last -> squares from their middle -> patches averaged 2 x 2 *before* the projector -> one after another
 
 Pooled after the projector it is `uniform(32, (12, 12))` (slowfast.py), this kit's earlier reading.
-The language model wants linear RoPE: `VideoLLM.from_pretrained(folder, rope_type="linear")`.
+The language model wants linear RoPE: `VideoLLM.from_pretrained(folder, rope_type="linear")`; benchmarks load it so.
 
 Source: LLaVA-VL/LLaVA-NeXT, branch video_inference, at e789bd4.
 """
@@ -20,7 +20,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
+from sfllava_core.methods.base import Grid, Method, Rope, SpecError, positive_int
 from sfllava_core.methods.pooling import MOST_FRAMES
 from sfllava_core.prompts import ALL_PARTS, IMAGE, PromptError, PromptParts, checked_text, option_letters
 from sfllava_core.video.frames import resize_picture
@@ -92,6 +92,11 @@ class LlavaNextImage(Method):
     def __post_init__(self) -> None:
         object.__setattr__(self, "num_frames", positive_int("LlavaNextImage num_frames", self.num_frames, MOST_FRAMES))
         object.__setattr__(self, "stride", positive_int("LlavaNextImage stride", self.stride, MOST_STRIDE))
+
+    @property
+    def rope(self) -> Rope:
+        """Linear, by the released rule of the factor."""
+        return "linear", float(self.rope_factor())
 
     def rope_factor(self, side: int = 24) -> int:
         """The factor of linear RoPE scaling that the released evaluation sets; 1 is off. 2 for 32 frames of 24 x 24."""

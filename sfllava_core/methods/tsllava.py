@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from sfllava_core.answering.choices import parse_choice
 from sfllava_core.features import resize_frames
-from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
+from sfllava_core.methods.base import NO_SCALING, Grid, Method, SpecError, positive_int
 from sfllava_core.methods.pooling import MOST_FRAMES, MOST_PATCHES
 from sfllava_core.methods.slowfast import PAPER_GRID
 from sfllava_core.prompts import ALL_PARTS, INPUT_DATA, PromptParts, option_letters
@@ -53,6 +53,7 @@ class TSLLaVA(Method):
     }
     differs = "no shuffled thumbnails (names in z); 'In the image' stays as written; an empty answer is no choice"
     own_features = True  # thumbnails are among them
+    rope = NO_SCALING
 
     num_frames: int = 50
     sampled_tokens: int = 2880

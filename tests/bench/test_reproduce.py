@@ -9,15 +9,17 @@ import pytest
 import torch
 from transformers import AutoConfig, LlavaNextForConditionalGeneration
 
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.journal import JournalError
 from sfllava_bench.reports.compare import paired
 from sfllava_bench.reports.results import read_results
 from sfllava_bench.reports.run import Run
 from sfllava_bench.runs.experiments import make_experiment
 from sfllava_bench.runs.preflight import PreflightError
 from sfllava_bench.runs.reproduce import reproduce, rescore
-from sfllava_bench.runs.sweeps import sweep
+from sfllava_bench.runs.sweeps import on_the_same_videos, sweep
 from sfllava_bench.scores.chat import Judge
-from sfllava_core import VideoLLM
+from sfllava_core import VideoLLM, parse_spec
 from sfllava_course.__main__ import command
 
 from .judge_server import JudgeServer
@@ -248,6 +250,39 @@ def test_the_same_asked_under_another_name_is_taken_over(checkpoint, pocketbench
     other = experiment_for("table6_7b_50x1x1", "activitynet", checkpoint, pocketbench)
     reproduce(other, tmp_path, load=Loader(), **QUIET)
     assert (tmp_path / other.id / "answers.jsonl").read_bytes() != answers[0]
+
+
+def test_each_method_gets_the_rope_that_it_was_published_with(checkpoint, pocketbench, tmp_path, monkeypatch):
+    """One model for each RoPE, never mixed in one file; in the toy profile all of them have the paper's."""
+    default = experiment_for("table2_7b", "egoschema", checkpoint, pocketbench)
+    toy = make_experiment("table2_7b_igvlm", "egoschema", profile="toy")
+    assert default.loading == {} == toy.loading
+    assert Experiment("a", parse_spec("llavanextimage32")).loading == {"rope_type": "linear", "rope_scaling": 2.0}
+    assert Experiment("a", parse_spec("llavanextimage64")).loading["rope_scaling"] == 3  # by the released rule
+    for name in ("igvlm6", "freeva4-D1", "tsllava"):
+        assert Experiment("a", parse_spec(name)).loading["rope_scaling"] == 1
+    loaded = []
+
+    def load_model(name, **options):
+        loaded.append(options)
+        return VideoLLM.from_pretrained(name, device="cpu", **options)
+
+    monkeypatch.setattr("sfllava_bench.runs.reproduce.load_model", load_model)
+    linear = replace(default, id="linear", rope=("linear", 2.0))
+    methods = {name: parse_spec(name).scaled((12, 12)) for name in ("igvlm", "tsllava")}
+    experiments = [
+        default, linear, *(replace(default, id=name, rope=None, method=method) for name, method in methods.items())
+    ]  # fmt: skip
+    assert on_the_same_videos(experiments) == [[0], [1], [2, 3]]
+    rows = sweep(experiments, tmp_path, **QUIET)
+    assert all("value" in row for row in rows), rows
+    assert loaded == [{}, {"rope_type": "linear", "rope_scaling": 2.0}, {"rope_type": "dynamic", "rope_scaling": 1.0}]
+    recorded = [Run(tmp_path / one.id).results.settings["rope"] for one in experiments]
+    assert recorded == ["dynamic 2", "linear 2", "none", "none"]
+    with pytest.raises(JournalError, match='rope: "linear 2" there, "dynamic 2" now'):
+        reproduce(replace(default, id="linear"), tmp_path, **QUIET)
+    with pytest.raises(ValueError, match=r"rope=\('yarn', 2\): give \(type, factor\), the type one of dynamic, linear"):
+        replace(default, rope=("yarn", 2))
 
 
 def test_a_sweep_compares_runs_on_the_same_questions(checkpoint, pocketbench, tmp_path):

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sfllava_bench.answers.answering import answer_video
+from sfllava_bench.answers.answering import answer_video, answers
 from sfllava_bench.answers.counts import CountsError, read_outcome
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import JournalError
@@ -22,6 +22,7 @@ from sfllava_bench.answers.video_model import model_fingerprint
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.records import Question
 from sfllava_core import VideoLLM, fast_only, parse_spec, read_frames
+from sfllava_core.answering.watched import Generation
 from sfllava_core.prompts import PromptParts
 from sfllava_core.video.folder import VideoFolder
 
@@ -129,6 +130,31 @@ def test_a_torn_line_is_mended_and_told_in_the_sessions_record(llm, excerpts, tm
     outcome = run(llm, questions, excerpts, tmp_path / "a.jsonl")
     assert outcome.counts(questions).answered == 2
     assert [session["repaired_bytes"] for session in outcome.sessions] == [0, 33]
+
+
+def test_answers_are_cut_where_the_method_was_published_with(llm, excerpts):
+    """D-CoDe: choices after 16 tokens, open answers after 128; IG-VLM after 512; asked as the paper does, 128."""
+    kinds = ("multiple_choice", "open_ended", "text_generation")
+
+    def limits(method, **more):
+        one = Experiment("a", parse_spec(method), **more)
+        return [one.new_tokens(kind) for kind in kinds], one.settings()["max_new_tokens"]
+
+    assert limits("dcode_nextqa") == ([16, 128, 128], {"multiple_choice": 16, "open_ended": 128})
+    assert limits("dcode_nextqa", max_new_tokens=64) == ([64] * 3, 64)
+    assert limits("igvlm6") == ([512] * 3, 512) and limits("igvlm6", prompts="paper") == ([128] * 3, 128)
+    assert limits(str(SPEC)) == ([128] * 3, 128)
+
+    class Noting:
+        """A watched video that says how long its answers may be."""
+
+        def generate(self, prompts, max_new_tokens, share_prefix):
+            return [Generation(str(max_new_tokens), [0], 1) for _ in prompts]
+
+    choice, other = load("egoschema", excerpts)
+    opened = replace(other, task="open_ended")
+    records = answers(llm, Experiment("a", parse_spec("dcode_nextqa")), Noting(), [opened, choice])
+    assert [(record["key"], record["answers"]) for record in records] == [(opened.key, ["128"]), (choice.key, ["16"])]
 
 
 def test_a_films_record_keeps_its_seconds_of_decoding_and_of_waiting_apart(llm, excerpts):

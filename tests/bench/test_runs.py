@@ -96,6 +96,47 @@ def test_experiments_are_found_by_name(listed):
         find_experiment(listed, "table8")
 
 
+def test_rivals_are_run_as_published_and_our_own_readings_beside_them(listed):
+    """Method x benchmark, with the published numbers and where they come from."""
+    found = {one.id: one for one in listed}
+    runs = {"igvlm": "igvlm6", "grid": "grid3x2_tiles2x2", "llavanextimage": "llavanextimage32",
+            "uniform": "frames32_fastall-to12x12"}  # fmt: skip
+    for size in ("7b", "34b"):
+        for table, benchmark in (("table1", "activitynet"), ("table3", "vcgbench")):
+            some = {name: found[f"{table}_{size}_{name}_{benchmark}"] for name in runs}
+            assert {name: str(one.method) for name, one in some.items()} == runs
+            assert some["igvlm"].published == some["grid"].published and some["igvlm"].cell != some["grid"].cell
+            assert "our own reading" in some["grid"].note and not some["igvlm"].note
+            assert (some["igvlm"].max_new_tokens, some["llavanextimage"].max_new_tokens) == (512, 1024)
+    freeva = found["table1_7b_freeva_activitynet"]
+    assert (freeva.model, freeva.published["accuracy"]) == ("llava-hf/llava-1.5-7b-hf", 51.2)
+    dcode = {name: found[f"field_7b_dcode_{name}"] for name in ("nextqa", "egoschema", "intentqa", "tgif")}
+    assert {name: one.published["accuracy"] for name, one in dcode.items()} == {
+        "nextqa": 67.0, "egoschema": 51.8, "intentqa": 62.9, "tgif": 79.1
+    }  # fmt: skip
+    assert {name: str(one.method) for name, one in dcode.items()} == {
+        name: str(parse_spec(f"dcode_{name if name != 'tgif' else 'open'}")) for name in dcode
+    }
+    assert (dcode["nextqa"].max_new_tokens, dcode["tgif"].max_new_tokens) == (16, 128)
+    assert found["field_7b_tsllava_msvd"].note == "published numbers: D-CoDe's table"
+    assert "GPT-3.5 on the full set" in found["table2_34b_egoschema"].note
+
+
+def test_what_the_field_published_is_what_the_papers_tables_print_of_it(paper):
+    """Numbers that stand in both files are the same."""
+    pairs = {"field_open_ended": "table1_open_ended", "field_text_generation": "table3_text_generation"}
+    both = 0
+    for ours, theirs in pairs.items():
+        for size, rows in paper[ours].items():
+            for name, row in rows.items():
+                if (other := paper[theirs][size].get(name)) is not None:
+                    both += 1
+                    assert {column: row[column] for column in other} == other, (size, name)
+    assert both == 11
+    assert all("source" in row for table in paper if table.startswith("field_")
+               for rows in paper[table].values() for row in rows.values())  # fmt: skip
+
+
 def test_a_list_of_an_earlier_version_is_refused(paper, tmp_path):
     old = (PAPER / "runs.yaml").read_text().replace("schema: 2", "schema: 1").replace("method: ", "pathways: ")
     (tmp_path / "runs.yaml").write_text(old)

@@ -20,6 +20,7 @@ from sfllava_bench.reports.results import (
 from sfllava_bench.reports.timing import same_answers, timing
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.scores import all_metrics, choice_reading
+from sfllava_core import SpecError
 
 OPTIONS = ("a cat", "a dog", "a cow", "a hen", "a pig")
 SETTINGS = {"method": "frames4_slow2-to2x2_fastall-to1x1", "by": "generation"}
@@ -65,6 +66,40 @@ def test_letters_of_likelihood_are_taken_as_they_are():
     outcome = collect({**SETTINGS, "by": "likelihood", "questions": questions_fingerprint(questions)}, "f", records)
     assert [(m.name, m.over_expected.value) for m in all_metrics(questions, outcome)] == [("accuracy", 50)]
     assert choice_reading(questions, outcome) is None
+
+
+def test_choices_are_read_by_the_rule_of_the_method_that_asked():
+    """IG-VLM reads capitals alone, TS-LLaVA knows an F; asked as the paper does, all are read as the paper does."""
+    questions = choices(4)
+    answers = {"q0": "a cat", "q1": "B", "q2": "see", "q3": "Fine. D)"}
+
+    def found(**settings):
+        outcome = outcome_of(questions, answers, **settings)
+        values = {one.name: one.over_expected.value for one in all_metrics(questions, outcome)}
+        return values, choice_reading(questions, outcome)
+
+    own, reading = found(method="igvlm6", prompts="own")
+    assert own == {"accuracy": 50, "accuracy_reference": 75, "accuracy_strict": 25}
+    assert reading.unread == {"own": 2, "reference": 1, "strict": 3} and reading.differ == 2
+    assert [one.published_as for one in all_metrics(questions, outcome_of(questions, answers, method="igvlm6"))] == [
+        "accuracy", "", ""
+    ]  # fmt: skip
+    papers = found()
+    assert list(papers[0].items()) == [("accuracy", 75), ("accuracy_strict", 25)]
+    assert found(method="igvlm6", prompts="paper") == papers == found(method="freeva4-D1")
+    answers["q3"] = "F) D)"  # the first of A to F, or of A to E
+    assert found(method="tsllava")[0]["accuracy"] == 75 == found()[0]["accuracy"]
+    answers["q3"] = "F"
+    assert found(method="tsllava")[1].unread["own"] == found()[1].unread["reference"] == 2
+
+
+def test_a_method_that_is_not_defined_here_is_asked_for_before_its_choices_are_scored(tmp_path):
+    questions = choices(2)
+    outcome = outcome_of(questions, {"q0": "A", "q1": "B"}, method="of_a_notebook3")
+    with pytest.raises(SpecError, match=r"the run's method is 'of_a_notebook3'.*define it first .*then score again"):
+        all_metrics(questions, outcome)
+    asked = open_questions(2)
+    assert all_metrics(asked, outcome_of(asked, {}, method="of_a_notebook3"))[0].name == "exact_match"
 
 
 def open_questions(number, group="what", task="open_ended"):
