@@ -57,13 +57,14 @@ SPECS = {  # for a grid of 12 x 12; tokens of a film of at least 150 frames
 RIVALS = {  # tokens of PocketBench's films, which are square
     "IG-VLM": IgVlm().scaled(GRID),  # as published: 144 + 24 rows of (16 + 1) = 552; its frames and tiles are fixed
     "LLaVA-NeXT-Image": LlavaNextImage(22),  # 22 x 36 = 792, pooled before the projector
-    "FreeVA": FreeVA(5),  # 5 x 144 = 720: D1, four frames as published; the tokens of "uniform, whole"
-    "TS-LLaVA": TSLLaVA().scaled(GRID),  # 720 + 144 = 864, as many as in proportion
+    "FreeVA": FreeVA(5),  # 5 x 144 = 720: D1, published with four frames; the tokens of "uniform, whole"
+    "TS-LLaVA": TSLLaVA().scaled(GRID),  # 720 + 144 = 864, its own in proportion
     "D-CoDe": DCoDe.released("nextqa").scaled(GRID),  # 1,620 at most, about 700: the film decides
 }
 CONTROLS = {"no visual tokens": Blind()}
 LAYOUTS = {name: layout(name, spec) for name, spec in SPECS.items()}
-LAYOUTS |= {name: layout(name, spec, prompts="paper") for name, spec in RIVALS.items()}
+# Not FreeVA, whose answers are those of "uniform, whole" and would only be waited for.
+LAYOUTS |= {name: layout(name, spec, prompts="paper") for name, spec in RIVALS.items() if name != "FreeVA"}
 LAYOUTS |= {name: layout(name, spec) for name, spec in CONTROLS.items()}
 LAYOUTS["another film"] = layout("another film", POCKET_SLOWFAST, other_film=True)
 

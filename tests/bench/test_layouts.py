@@ -105,13 +105,14 @@ def test_rivals_have_about_as_many_tokens_and_are_asked_as_slowfast_is(pocket, q
     assert tokens["IG-VLM"] == 552 == sum(RIVALS["IG-VLM"].token_counts_for((192, 192), (96, 96), pocket.grid).values())
     assert all(abs(tokens[name] / wanted - 1) < 0.25 for name in RIVALS if name != "IG-VLM"), tokens
     asked = [prompts_of(question, "vicuna", LAYOUTS[SLOWFAST]) for question in questions[:12]]
-    for name in RIVALS:
+    assert RIVALS.keys() - LAYOUTS.keys() == {"FreeVA"}
+    for name in RIVALS.keys() & LAYOUTS.keys():
         assert [prompts_of(question, "vicuna", LAYOUTS[name]) for question in questions[:12]] == asked
 
 
 def test_freeva_of_five_frames_is_whole_frames_by_another_name(pocket):
     film = FILMS.find("pocket_0079")
-    one, other = (pocket.watch(film, LAYOUTS[name].method).tokens for name in ("FreeVA", "uniform, whole"))
+    one, other = (pocket.watch(film, one).tokens for one in (RIVALS["FreeVA"], LAYOUTS["uniform, whole"].method))
     assert torch.equal(one, other)
 
 
