@@ -12,27 +12,33 @@ from sfllava_bench.scores.matching import match
 from sfllava_bench.scores.scores import is_right_choice
 from sfllava_core.methods.base import PAPERS_ROPE, Method
 from sfllava_core.methods.blind import Blind
+from sfllava_core.methods.dcode import DCoDe
+from sfllava_core.methods.freeva import FreeVA
+from sfllava_core.methods.igvlm import IgVlm
 from sfllava_core.methods.image_grid import ImageGrid
+from sfllava_core.methods.llava_next_image import LlavaNextImage
 from sfllava_core.methods.pooling import NO_POOL, Pool
 from sfllava_core.methods.slowfast import Pathway, SlowFast, fast_only, slow_only, uniform
+from sfllava_core.methods.tsllava import TSLLaVA
 from sfllava_core.video.folder import VideoFolder
 
 ONE_BY_TWO = Pool.window("max", 1, 2)
 SLOWFAST = "SlowFast"
+GRID = (12, 12)  # the pocket model's
 NEW_TOKENS = 16  # PocketBench's longest answer has 6
 POCKET_SLOWFAST = SlowFast(50, Pathway(8, ONE_BY_TWO), Pathway(None, Pool.to(2, 2)))
 
 
-def layout(name: str, method: Method, other_film: bool = False) -> Experiment:
-    """An experiment on PocketBench; model and files are still to be given."""
+def layout(name: str, method: Method, **settings: object) -> Experiment:
+    """An experiment on PocketBench; model and files are still to be given. settings: other fields of `Experiment`."""
     return Experiment(
         id=f"pocketbench_{name.replace(', ', '_').replace(' ', '_').lower()}",
         method=method,
         max_new_tokens=NEW_TOKENS,
         rope=PAPERS_ROPE,  # one model for all: the pocket model was not made for another
         benchmark="pocketbench",
-        other_film=other_film,
         note=f"{name}; PocketBench is this kit's own, no number of it is the paper's",
+        **settings,
     )
 
 
@@ -46,10 +52,22 @@ SPECS = {  # for a grid of 12 x 12; tokens of a film of at least 150 frames
     "uniform, pooled": uniform(22, (6, 6)),  # 22 x 36 = 792
     "uniform, whole": SlowFast(5, Pathway(None, NO_POOL), None),  # 5 x 144 = 720
     "image grid": ImageGrid(2, 2),  # 144 + 24 rows of (24 + 1) = 744
-    "no visual tokens": Blind(),
 }
+# Other papers' methods in proportion to the grid and the tokens. All are asked with the paper's prompt, which is the only
+# one that the pocket model knows: what differs is what is seen. Its RoPE is as it is for all.
+RIVALS = {  # tokens of PocketBench's films, which are square
+    "IG-VLM": IgVlm().scaled(GRID),  # as published: 144 + 24 rows of (16 + 1) = 552; its frames and tiles are fixed
+    "LLaVA-NeXT-Image": LlavaNextImage(22),  # 22 x 36 = 792, pooled before the projector
+    "FreeVA": FreeVA(5),  # 5 x 144 = 720: D1, published with four frames; the tokens of "uniform, whole"
+    "TS-LLaVA": TSLLaVA().scaled(GRID),  # 720 + 144 = 864, its own in proportion
+    "D-CoDe": DCoDe.released("nextqa").scaled(GRID),  # 1,620 at most, about 700: the film decides
+}
+CONTROLS = {"no visual tokens": Blind()}
 LAYOUTS = {name: layout(name, spec) for name, spec in SPECS.items()}
-LAYOUTS["another film"] = layout("another film", POCKET_SLOWFAST, other_film=True)  # a control
+# Not FreeVA, whose answers are those of "uniform, whole" and would only be waited for.
+LAYOUTS |= {name: layout(name, spec, prompts="paper") for name, spec in RIVALS.items() if name != "FreeVA"}
+LAYOUTS |= {name: layout(name, spec) for name, spec in CONTROLS.items()}
+LAYOUTS["another film"] = layout("another film", POCKET_SLOWFAST, other_film=True)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ error, so that a notebook with nothing filled in runs from top to bottom. `revea
     on_frames.py   chapter 1        on_features.py   chapter 2
     on_pathways.py chapter 3        on_attention.py  chapter 7
     on_budget.py   chapter 4        on_prompts.py    chapter 5
-    on_ablations.py  chapter 6
+    on_ablations.py  chapter 6      on_field.py      chapter 9
 """
 
 from collections.abc import Callable
@@ -43,6 +43,9 @@ HOMES = {
     "equal_tokens": "on_ablations",
     "film_interval": "on_ablations",
     "lead_of": "on_ablations",
+    "every_step": "on_field",
+    "one_picture": "on_field",
+    "least_alike": "on_field",
 }
 MARKS = {"right": "✓", "wrong": "✗", "to do": "○"}
 

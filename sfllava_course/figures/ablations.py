@@ -19,7 +19,7 @@ from sfllava_course.figures.style import COLOURS
 Marks = dict[str, float]  # question key -> 1.0 where the answer is right
 About = dict[str, Question]
 BOTH = "#333333"
-LOOKS = {"both": (BOTH, "o"), "slow": (COLOURS["slow"], "s"), "fast": (COLOURS["fast"], "^")}
+LOOKS = {"both": (BOTH, "o"), "SlowFast": (BOTH, "o"), "slow": (COLOURS["slow"], "s"), "fast": (COLOURS["fast"], "^")}
 OTHER = ("#7A7A7A", "D")
 
 

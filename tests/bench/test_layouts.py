@@ -11,9 +11,10 @@ import torch
 
 from pocket.layouts import LAYOUTS as POCKET_LAYOUTS
 from pocket.layouts import Film, read_video, tokens_of
+from sfllava_bench.answers.answering import prompts_of
 from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.answers.layouts import LAYOUTS, SLOWFAST, ask_through
+from sfllava_bench.answers.layouts import LAYOUTS, RIVALS, SLOWFAST, ask_through
 from sfllava_bench.answers.loop import run, sharing
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.toy import of_other_films
@@ -95,6 +96,24 @@ def test_equal_tokens_are_nearly_equal():
     rivals = [name for name in counts if "equal" in name or name.startswith(("uniform", "image"))]
     assert len(rivals) == 5
     assert all(abs(counts[name] / counts[SLOWFAST] - 1) < 0.08 for name in rivals), counts
+
+
+def test_rivals_have_about_as_many_tokens_and_are_asked_as_slowfast_is(pocket, questions):
+    """On a film of PocketBench's shape: what differs is what is seen, and not how it is asked."""
+    film, wanted = FILMS.find("pocket_0003"), LAYOUTS[SLOWFAST].method.token_count(grid=pocket.grid)
+    tokens = {name: len(pocket.watch(film, method).tokens) for name, method in RIVALS.items()}
+    assert tokens["IG-VLM"] == 552 == sum(RIVALS["IG-VLM"].token_counts_for((192, 192), (96, 96), pocket.grid).values())
+    assert all(abs(tokens[name] / wanted - 1) < 0.25 for name in RIVALS if name != "IG-VLM"), tokens
+    asked = [prompts_of(question, "vicuna", LAYOUTS[SLOWFAST]) for question in questions[:12]]
+    assert RIVALS.keys() - LAYOUTS.keys() == {"FreeVA"}
+    for name in RIVALS.keys() & LAYOUTS.keys():
+        assert [prompts_of(question, "vicuna", LAYOUTS[name]) for question in questions[:12]] == asked
+
+
+def test_freeva_of_five_frames_is_whole_frames_by_another_name(pocket):
+    film = FILMS.find("pocket_0079")
+    one, other = (pocket.watch(film, one).tokens for one in (RIVALS["FreeVA"], LAYOUTS["uniform, whole"].method))
+    assert torch.equal(one, other)
 
 
 def test_blind_is_a_spec_like_any_other():

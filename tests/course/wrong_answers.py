@@ -8,6 +8,7 @@ import sfllava_core as sf
 from sfllava_bench.scores.stats import clustered_interval
 from sfllava_core.prompts import IMAGE, IMAGE_TOKEN
 from sfllava_course import exercises
+from sfllava_course.exercises import on_field
 
 
 def fast_with_side(side, frames):
@@ -28,6 +29,10 @@ def mean_and_ends(marks, films):
 def unpaired_lead(a, b, films):
     (one, low, high), (two, low2, high2) = mean_and_ends(a, films), mean_and_ends(b, films)
     return one - two, low - high2, high - low2
+
+
+def next_by(scores, picked):
+    return min(set(range(len(scores))) - set(picked), key=lambda frame: float(scores[frame]))
 
 
 def every_index(total, n):
@@ -217,6 +222,33 @@ WRONG = {
         "upside down": (lambda share, tokens, total: tokens / total / share, "upside down"),
         "difference": (lambda share, tokens, total: share - tokens / total, "how many"),
         "product": (lambda share, tokens, total: share * tokens / total, "larger fair share"),
+    },
+    "every_step": {
+        "to the end": (lambda total, n: [int(i * (total - 1) / max(n - 1, 1)) for i in range(n)], "LLaVA-NeXT-Image"),
+        "gaps": (lambda total, n: [i * ((total - 1) // max(n - 1, 1)) for i in range(n)], "n - 1 gaps"),
+        "middles": (on_field.sample_frame_indices, "middles"),
+        "rounded late": (lambda total, n: [int(i * total / n) for i in range(n)], "whole number"),
+        "one later": (lambda total, n: [(i + 1) * (total // n) for i in range(n)], "outside"),
+        "too many": (lambda total, n: list(range(0, total, total // n)), "there should be 6"),
+        "floats": (lambda total, n: [i * total / n for i in range(n)], "whole numbers"),
+    },
+    "one_picture": {
+        "down": (lambda x, r: rearrange(x, "(c r) h w k -> (r h) (c w) k", r=r), "down the columns"),
+        "woven": (lambda x, r: rearrange(x, "(r c) h w k -> (h r) (w c) k", r=r), "woven"),
+        "swapped": (lambda x, r: rearrange(x, "(c r) h w k -> (c h) (r w) k", r=r), "swapped"),
+        "a tower": (lambda x, r: rearrange(x, "n h w k -> (n h) w k"), "one column"),
+        "reshaped": (lambda x, r: x.reshape(r * x.shape[1], -1, 3), "old order"),
+        "as they are": (lambda x, r: x, "shape"),
+    },
+    "least_alike": {
+        "most": (
+            lambda e, p: next_by(-on_field.alike(e)[:, p].mean(dim=1), p), "most"),
+        "products": (lambda e, p: next_by((e @ e.T)[:, p].mean(dim=1), p), "lengths"),
+        "last": (lambda e, p: next_by(on_field.alike(e)[:, p[-1]], p), "all of them"),
+        "smallest": (lambda e, p: next_by(on_field.alike(e)[:, p].amin(dim=1), p), "mean over"),
+        "all frames": (lambda e, p: next_by(on_field.alike(e).mean(dim=1), p), "alone"),
+        "picked": (lambda e, p: p[0], "picked already"),
+        "scores": (lambda e, p: on_field.alike(e)[:, p], "one frame"),
     },
     "strip": {
         "means": (
