@@ -132,5 +132,3 @@ def summarise_and_answer(
 def with_backup(places: Mapping[str, int], backup: Mapping[str, int]) -> dict[str, int]:
     """Unread answers replaced by another run's, as the released GPT-4 run does with GPT-3.5's."""
     return {key: backup.get(key, place) if place == UNREAD else place for key, place in places.items()}
-
-

@@ -64,10 +64,10 @@ def intervals(reply: str | None) -> list[list[int]]:
         UnreadableReplyError: no "]" in it, or two commas in a span.
     """
     text = (reply or "").split(".")[0].strip()
-    text = text[: text.rfind("]") + 1]
-    if not text or text == "]":
+    end = text.rfind("]")
+    if end < 0 or (end == 0 and text != "]"):
         raise UnreadableReplyError("no '[first, last]' in the reply")
-    return [interval(part) for part in text.split("and")]
+    return [interval(part) for part in text[: end + 1].split("and")]
 
 
 def interval(text: str) -> list[int]:

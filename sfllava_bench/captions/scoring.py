@@ -112,7 +112,7 @@ def category_shares(categories: Mapping[str, Sequence[int]]) -> dict[int, float]
 
 
 def summary_lengths(summaries: Sequence[str]) -> dict[str, float]:
-    """Words of summaries: least, most, mean, sample standard deviation. As released, an empty piece counts as a word."""
+    """Words of summaries: least, most, mean, sample standard deviation; as released, empty pieces count."""
     lengths = [len(text.translate(str.maketrans(".,\n", "   ")).split(" ")) for text in summaries]
     spread = stdev(lengths) if len(lengths) > 1 else float("nan")
     return {"min": min(lengths), "max": max(lengths), "mean": mean(lengths), "std": spread}

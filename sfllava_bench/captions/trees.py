@@ -18,8 +18,8 @@ READINGS = {
     "as_released": "scores go to clusters by number, though they come in the order of the keyframes; caption i - 1 for "
     "frame i; no answer is option A",
     "aligned": "as released, with each score at the cluster of its keyframe",
-    "as_described": "our reading of the paper: aligned, keyframes of all levels, one-frame nodes kept, each frame once, "
-    "caption i for frame i",
+    "as_described": "our reading of the paper: aligned, keyframes of all levels, one-frame nodes kept, each frame "
+    "once, caption i for frame i",
 }
 MOST_ROUNDS, TOLERANCE = 15, 1e-4
 UNSCORED = 3  # of a cluster that the reply has no score for
@@ -158,7 +158,9 @@ def taken_on_all_levels(features: Float[Tensor, "frames width"], node: Branch) -
     """A branch's keyframe, and those of all nodes under it."""
     frames = leaves(node)
     own = [typical(features, frames)] if frames else []
-    below = [] if isinstance(node, list) else [one for part in node.values() for one in taken_on_all_levels(features, part)]
+    below = (
+        [] if isinstance(node, list) else [one for part in node.values() for one in taken_on_all_levels(features, part)]
+    )
     return own + below
 
 
