@@ -181,3 +181,22 @@ class VideoTree:
         if self.template.reader == "prediction" and self.reading != "as_described":
             return prediction(reply, fallback=0)
         return self.template.read(reply)
+
+    def run(
+        self,
+        ask: Ask,
+        features: Float[Tensor, "frames width"],
+        captions: str | Sequence[str],
+        question: str,
+        options: Sequence[str],
+        chances: Chances | None = None,
+    ) -> dict[str, object]:
+        """The whole way for one question, as a record: the reading, clusters, scores, chosen frames, place, reply.
+
+        Errors are those of its steps, and whatever `ask` raises.
+        """
+        breadth = self.widen(ask, features, captions, question, options, chances)
+        frames, _ = self.choose(features, breadth)
+        place, reply = self.answer(ask, self.slots(captions, frames, question, options))
+        tree = {"clusters": len(breadth.rounds[-1].centres), "nodes": breadth.nodes, "scores": breadth.scores}
+        return {"reading": self.reading, **tree, "chosen": frames, "place": place, "reply": reply}

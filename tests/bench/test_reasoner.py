@@ -10,16 +10,24 @@ import time
 from shutil import copyfile
 
 import pytest
+import torch
 from conftest import GRAND_PRIX, ROOT
 
 from bench.judge_server import JudgeServer, body_of
 from sfllava_bench.answers.journal import JournalError, read_journal
+from sfllava_bench.answers.subquestions import TEMPERATURE, answer_in_parts, ask_for_subquestions
 from sfllava_bench.captions import captioner
 from sfllava_bench.captions.captioner import Clips, caption_videos, read_captions
 from sfllava_bench.captions.llovi import FROM_SUMMARY, STANDARD, SUMMARY, summarise_and_answer
-from sfllava_bench.captions.reasoner import fit, reason
+from sfllava_bench.captions.own_model import own_language_model
+from sfllava_bench.captions.reasoner import Reasoner, fit, reason
 from sfllava_bench.captions.replies import UNREAD
+from sfllava_bench.captions.trees import READINGS
+from sfllava_bench.captions.videotree import VideoTree
 from sfllava_bench.scores.chat import Judge, JudgeError
+from sfllava_core import ContextError
+from sfllava_core.methods.dcode import DCoDe
+from sfllava_core.prompts import IMAGE_TOKEN, conversation_pieces, tokenize_prompt
 from sfllava_core.video.folder import VideoFolder
 
 QUESTIONS = {f"q{number}": f"What is {number}?" for number in range(12)}
@@ -141,6 +149,100 @@ def test_a_narration_that_does_not_fit_is_refused_with_the_stride_that_would():
         fit(9000, 4000, 180)
     with pytest.raises(ValueError, match="no number of captions would fit"):
         fit(9000, 10, 180)
+
+
+def relevance_of(messages: list[dict]) -> bytes:
+    """What a server says to VideoTree's requests: all keyframes relevant, or option E."""
+    scored = "list of N scores" in messages[0]["content"]
+    return body_of("prediction: E\nframe relevance: [3, 3, 3, 3, 3, 3, 3, 3]" if scored else "prediction: E")
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_videotree_asks_twice_and_says_its_reading(tmp_path, reading):
+    features = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    captions, method = [f"#C caption {frame}" for frame in range(40)], VideoTree(reading)
+
+    def work(reasoner) -> dict:
+        return method.run(reasoner.asker(method.request), features, captions, "Why?", OPTIONS)
+
+    with JudgeServer(
+        [relevance_of([{"content": "list of N scores"}]), "500", relevance_of([{"content": ""}])]
+    ) as server:
+        records, counts = reason({"q": work}, judge(server), tmp_path / "r.jsonl", {"reading": reading})
+        assert counts.answered == 1 and len(server.requests) == 3
+    (record,) = records
+    assert (record["reading"], record["place"], record["clusters"]) == (reading, 4, 8)
+    asked = server.requests[-1]["messages"][-1]["content"]
+    shift = 0 if reading == "as_described" else 1
+    assert all(f"caption {frame - shift}" in asked for frame in record["chosen"] if frame >= shift)
+
+
+def test_videotree_without_scores_is_a_failure_that_says_so(tmp_path):
+    method = VideoTree()
+    features, captions = torch.eye(9), list("abcdefghi")
+
+    def work(reasoner) -> dict:
+        return method.run(reasoner.asker(method.request), features, captions, "Why?", OPTIONS)
+
+    with JudgeServer([body_of("I cannot tell.")]) as server:
+        records, counts = reason({"q": work}, judge(server), tmp_path / "r.jsonl", {})
+    assert counts.failed == 1 and "no 'frame relevance" in records[0]["error"]
+
+
+def test_sub_questions_come_from_the_reasoner_and_are_asked_of_the_same_model(llm, golden_frames):
+    method = DCoDe(num_frames=6, kept=4, uniform=0.6, top_k=40, threshold=0.95)
+    watched = llm.watch_frames(golden_frames[:6], method)
+    asked = []
+
+    def generate(prompt, most: int) -> str:
+        asked.append("".join(prompt))
+        return watched.generate([prompt], max_new_tokens=min(most, 4))[0].text or "100% sure"
+
+    with JudgeServer([body_of("Sure!"), body_of("[1, 2]"), body_of('Here: ["Who is it?", "What moves?"]')]) as server:
+        with Reasoner(judge(server)) as reasoner:
+            ask = reasoner.asker(lambda messages: {"messages": messages, "temperature": TEMPERATURE})
+            assert ask_for_subquestions(ask, "Why?") == [], "no list in the reply is none, as released"
+            parts = ask_for_subquestions(ask, "Why?")
+        assert server.requests[0]["temperature"] == 0.5 and "Why?" in server.requests[0]["messages"][1]["content"]
+    assert parts == ["Who is it?", "What moves?"]
+    _, captions = answer_in_parts(generate, method, "Why?", ["a", "b"], parts)
+    assert len(asked) == 3 and "Who is it?" in asked[0] and len(captions) == 2
+    assert " ".join(captions) in asked[2]
+
+
+def test_sub_questions_that_never_come_are_an_error():
+    with pytest.raises(ValueError, match=r"\[1, 2\] are not all texts"):
+        ask_for_subquestions(lambda _: "[1, 2]", "Why?", tries=2)
+    with pytest.raises(ValueError, match="wording 'x'"):
+        ask_for_subquestions(lambda _: "[]", "Why?", wording="x")
+
+
+def test_the_models_own_language_model_reads_captions(llm):
+    """Against its weights' plain logits: the same text without any picture."""
+    ask, setting = own_language_model(llm, 3), STANDARD
+    slots = setting.slots(["a man cooks", "he eats"], "What?", OPTIONS, 2)
+    place, reply = setting.answer(ask, slots)
+    assert place in (UNREAD, *range(5))
+    text = f"{setting.template.system}\n{setting.text(slots)}"
+    ids = [one for one in tokenize_prompt("".join(conversation_pieces(text, llm.prompt_style)), llm.tokenizer)
+           if one != IMAGE_TOKEN]  # fmt: skip
+    for _ in range(3):
+        with torch.inference_mode():
+            hidden = llm.language_model(inputs_embeds=llm.embed(ids)[None]).last_hidden_state
+        ids.append(int(llm.logits(hidden[:, -1]).argmax()))
+        if ids[-1] == llm.tokenizer.eos_token_id:
+            break
+    assert reply == llm.tokenizer.decode(ids[-3:], skip_special_tokens=True).strip()
+
+
+def test_the_models_own_reader_refuses_what_it_cannot_take(llm):
+    ask = own_language_model(llm, 3)
+    with pytest.raises(ValueError, match="a talk of 1 messages"):
+        ask([{"role": "user", "content": "x"}])
+    with pytest.raises(ValueError, match="<image> stands in the captions"):
+        ask([{"role": "system", "content": ""}, {"role": "user", "content": "an <image>"}])
+    with pytest.raises(ContextError):
+        ask([{"role": "system", "content": ""}, {"role": "user", "content": "word " * 50_000}])
 
 
 def test_clips_of_a_video():
