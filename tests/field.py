@@ -35,6 +35,38 @@ def value(method: str, stored: object) -> object:
     return stored
 
 
+@cache
+def whole(method: str) -> dict:
+    """A file of goldens that is no list of cases: meta, inputs, and one entry a group."""
+    return json.loads((FIELD / method / "cases.json").read_text())
+
+
+def each_of_groups(method: str, checks: dict[str, Callable], inputs: tuple[str, ...] = ("meta", "inputs")):
+    """Parametrise a test by such a file: every entry but `inputs` is a group, its members (of a list, or of a dict of
+    lists) are cases. A group that no check is for fails the test loudly.
+
+    Use: @field.each_of_groups("llovi", CHECKS)
+         def test_llovi(check, case): check(case)
+    """
+
+    def unknown(case) -> None:
+        pytest.fail("no check is written for this group")
+
+    found = []
+    for group, entry in whole(method).items():
+        if group in inputs:
+            continue
+        lists = (
+            entry.items() if isinstance(entry, dict) and all(isinstance(one, list) for one in entry.values()) else ()
+        )
+        members = {f"{group}-{name}": ones for name, ones in lists} or {
+            group: entry if isinstance(entry, list) else [entry]
+        }
+        found += [pytest.param(checks.get(name, unknown), case, id=f"{name}-{place}")
+                  for name, ones in members.items() for place, case in enumerate(ones)]  # fmt: skip
+    return pytest.mark.parametrize(("check", "case"), found)
+
+
 def each(method: str, checks: dict[str, Callable]):
     """Parametrise a test by the cases of a method; a group that no check is for fails it loudly.
 

@@ -2,8 +2,9 @@
 their answers stand as captions in the prompt of the question itself.
 
     question -> `messages` -> (a language model) -> `read_subquestions` -> `answer_in_parts`
+                `ask_for_subquestions` is these three
 
-The language model is whoever calls a server (scores/chat.py knows how); nothing here does.
+The language model is whoever `ask` reaches (captions/reasoner.py has one behind a server); nothing here does.
 """
 
 import ast
@@ -65,6 +66,30 @@ def messages(question: str, wording: str = "original") -> list[dict[str, str]]:
         raise ValueError(f"wording {wording!r}: choose one of {', '.join(WORDINGS)}")
     text = INDENT + f"\n{INDENT}".join(WORDINGS[wording]).replace("{question}", question)
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
+
+
+def ask_for_subquestions(
+    ask: Callable[[list[dict[str, str]]], str], question: str, wording: str = "original", tries: int = 3
+) -> list[str]:
+    """A question taken apart by a language model; it is asked again where its reply holds no list of texts.
+
+    Args:
+        ask: a request's messages -> the reply's text.
+
+    Raises:
+        ValueError: an unknown wording, or no list after so many tries.
+    """
+    request = messages(question, wording)
+    for left in reversed(range(tries)):
+        try:
+            found = read_subquestions(ask(request))
+            if not all(isinstance(one, str) for one in found):
+                raise ValueError(f"sub-questions {found!r:.200} are not all texts: ask again")
+            return [one for one in found if isinstance(one, str)]
+        except ValueError:
+            if not left:
+                raise
+    raise ValueError(f"tries={tries}: give at least 1")
 
 
 def without_percent(reply: str) -> str:

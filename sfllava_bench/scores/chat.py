@@ -6,9 +6,11 @@ import random
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from sfllava_bench.scores.replies import BodyError, ReplyError, Verdict, parse_reply, read_body, read_refusal
+from sfllava_bench.scores.replies import Answer, BodyError, ReplyError, Verdict, parse_reply, read_body, read_refusal
 from sfllava_bench.scores.wire import Response, Wire, WireError, is_address
 from sfllava_bench.scores.wording import OWN, Wording
 
@@ -17,6 +19,7 @@ ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PRO
 RETRIED = (408, 409, 425, 429)
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # the terminal's controls, halves of letters
 FILLER = 3  # letters: a key as short as "x" is no secret, but what local servers are given
+Got = TypeVar("Got")
 SHOWN, KEPT = 200, 2000  # characters of a server's text in a message; of a reply in its record
 
 
@@ -115,11 +118,15 @@ class Gate:
 class Chat:
     """An open connection to a judge. Use it with `with`; its methods may be called from many threads."""
 
+    who = "judge"  # in messages
+
     def __init__(self, judge: Judge):
         self.judge, self.gate, self.stopped = judge, Gate(judge.requests_per_minute), threading.Event()
         self.key = (judge.api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
         if not self.key and judge.base_url is None:
-            raise JudgeError("OpenAI's judge needs an API key: set OPENAI_API_KEY, or give base_url of another server")
+            raise JudgeError(
+                f"OpenAI's {self.who} needs an API key: set OPENAI_API_KEY, or give base_url of another server"
+            )
         if not (self.key.isascii() and (self.key + "x").isprintable()):
             raise JudgeError("the API key has characters that cannot be sent: check OPENAI_API_KEY")
         base_url = judge.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
@@ -143,10 +150,14 @@ class Chat:
         self.wire.abort()
 
     def ask(self, messages: list[dict[str, str]], needs_yes: bool) -> Reply:
-        """One verdict, with as many tries as the judge is allowed.
+        """One verdict, with as many tries as the judge is allowed. Errors as in `attempt`."""
+        return self.attempt(lambda tries: self.request(messages, needs_yes, tries))
+
+    def attempt(self, request: Callable[[int], Got]) -> Got:
+        """What one request gives, with as many tries as are allowed; it is told which try it is.
 
         Raises:
-            ItemError: no verdict after all tries, or a request that the server refuses.
+            ItemError: nothing usable after all tries, or a request that the server refuses.
             JudgeError: an error that no later request would be spared.
         """
         problem, transport, unreachable, tries = "", False, False, 0
@@ -156,7 +167,7 @@ class Chat:
                 break
             wait = self.judge.first_wait_s * 2 ** (tries - 1) * random.uniform(0.5, 1.0)
             try:
-                return self.request(messages, needs_yes, tries)
+                return request(tries)
             except ReplyError as error:
                 problem, transport, unreachable, wait = f"unusable reply: {error}", False, False, 0.0
             except BodyError as error:
@@ -183,17 +194,27 @@ class Chat:
             asked["temperature"] = self.judge.temperature
         if self.judge.structured:
             asked["response_format"] = {"type": "json_schema", "json_schema": schema(needs_yes)}
+        answer = self.post(asked)
+        try:
+            verdict = parse_reply(answer.text, needs_yes)
+        except ReplyError as error:
+            raise ReplyError(f"{error}: {self.told(answer.text)!r}") from None
+        return Reply(verdict, self.told(answer.text, KEPT), self.told(answer.model), tries, answer.tokens)
+
+    def post(self, asked: dict[str, object]) -> Answer:
+        """Send a request's body; what the answer's body says.
+
+        Raises:
+            RefusalError: a status that is none of success.  BodyError: not what the protocol says.
+            WireError: no answer.
+        """
         response = self.wire.post(json.dumps(asked).encode())
         if not 200 <= response.status < 300:
             raise RefusalError(response)
-        text = response.body.decode(errors="replace")
         try:
-            answer = read_body(response.body)
-            text = answer.text
-            verdict = parse_reply(text, needs_yes)
-        except (BodyError, ReplyError) as error:
-            raise type(error)(f"{error}: {self.told(text)!r}") from None
-        return Reply(verdict, self.told(text, KEPT), self.told(answer.model), tries, answer.tokens)
+            return read_body(response.body)
+        except BodyError as error:
+            raise BodyError(f"{error}: {self.told(response.body.decode(errors='replace'))!r}") from None
 
     def told(self, text: str, most: int = SHOWN) -> str:
         """A server's text as it may be shown and recorded: without the key, without controls, its middle left out."""
@@ -206,12 +227,12 @@ class Chat:
         """What the server says; raises where every other request would fail alike."""
         said = self.told(read_refusal(response.body) or response.location)
         if response.status in (401, 403):
-            raise JudgeError(f"the judge refuses the key (HTTP {response.status}): {said}: check OPENAI_API_KEY")
+            raise JudgeError(f"the {self.who} refuses the key (HTTP {response.status}): {said}: check OPENAI_API_KEY")
         if response.status == 404:
             where = self.judge.base_url or "OpenAI"
             raise JudgeError(f"{where} knows no model {self.judge.model!r}, or no such address: {said}")
         if response.status == 429 and b"insufficient_quota" in response.body:
-            raise JudgeError(f"the judge's credit is used up: {said}")
+            raise JudgeError(f"the {self.who}'s credit is used up: {said}")
         return said
 
     def ping(self) -> str:

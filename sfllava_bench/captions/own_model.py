@@ -1,0 +1,32 @@
+"""A `VideoLLM`'s own language model as a reader of captions: text alone, in its chat format, greedy."""
+
+import torch
+
+from sfllava_bench.captions.prompts import Ask, Messages
+from sfllava_core.methods.blind import Blind
+from sfllava_core.model import VideoLLM
+from sfllava_core.prompts import IMAGE, conversation_pieces
+
+
+def own_language_model(llm: VideoLLM, new_tokens: int = 100) -> Ask:
+    """`ask` by the model's own language model; it sees no picture.
+
+    Its chat format has a system text of its own, so a request's stands before the user's message.
+
+    Raises (when asked):
+        ValueError: a talk of several turns, or a text with "<image>" in it.
+        ContextError: a narration that does not fit the context.
+    """
+    watched = llm.watch_features(torch.zeros(1, *llm.grid, llm.dim, device=llm.device), Blind())
+
+    def ask(messages: Messages) -> str:
+        if [message["role"] for message in messages] != ["system", "user"]:
+            raise ValueError(
+                f"a talk of {len(messages)} messages: the model's own reader takes a system text and one more"
+            )
+        text = "\n".join(message["content"] for message in messages if message["content"])
+        if IMAGE in text:
+            raise ValueError(f"{IMAGE} stands in the captions or the question: nothing can be shown here, take it out")
+        return watched.generate([conversation_pieces(text, llm.prompt_style)], max_new_tokens=new_tokens)[0].text
+
+    return ask
