@@ -113,11 +113,16 @@ def test_another_setting_is_another_file(tmp_path):
 
 KILLED = """
 import sys
-sys.path[:0] = ["tests"]
-from bench.test_reasoner import WORK
+from sfllava_bench.captions.llovi import STANDARD
 from sfllava_bench.captions.reasoner import reason
 from sfllava_bench.scores.chat import Judge
-reason(WORK, Judge("tiny", base_url=sys.argv[1], tries=3, concurrency=2), sys.argv[2], {})
+
+def work(reasoner):
+    slots = STANDARD.slots(["a man cooks"], "What?", list("vwxyz"), 2)
+    place, reply = STANDARD.answer(reasoner.asker(STANDARD.request), slots)
+    return {"place": place, "reply": reply}
+
+reason({f"q{n}": work for n in range(12)}, Judge("tiny", base_url=sys.argv[1], tries=3, concurrency=2), sys.argv[2], {})
 """
 
 
