@@ -5,7 +5,7 @@ import torch
 from sfllava_bench.captions.prompts import Ask, Messages
 from sfllava_core.methods.blind import Blind
 from sfllava_core.model import VideoLLM
-from sfllava_core.prompts import IMAGE, conversation_pieces
+from sfllava_core.prompts import conversation_pieces
 
 
 def own_language_model(llm: VideoLLM, new_tokens: int = 100) -> Ask:
@@ -14,7 +14,8 @@ def own_language_model(llm: VideoLLM, new_tokens: int = 100) -> Ask:
     Its chat format has a system text of its own, so a request's stands before the user's message.
 
     Raises (when asked):
-        ValueError: a talk of several turns, or a text with "<image>" in it.
+        ValueError: a talk of several turns.
+        PromptError: a text with "<image>" in it.
         ContextError: a narration that does not fit the context.
     """
     watched = llm.watch_features(torch.zeros(1, *llm.grid, llm.dim, device=llm.device), Blind())
@@ -25,8 +26,6 @@ def own_language_model(llm: VideoLLM, new_tokens: int = 100) -> Ask:
                 f"a talk of {len(messages)} messages: the model's own reader takes a system text and one more"
             )
         text = "\n".join(message["content"] for message in messages if message["content"])
-        if IMAGE in text:
-            raise ValueError(f"{IMAGE} stands in the captions or the question: nothing can be shown here, take it out")
         return watched.generate([conversation_pieces(text, llm.prompt_style)], max_new_tokens=new_tokens)[0].text
 
     return ask

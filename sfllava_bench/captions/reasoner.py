@@ -11,10 +11,9 @@ from pathlib import Path
 from sfllava_bench.answers.counts import Counts
 from sfllava_bench.answers.journal import Journal, Record
 from sfllava_bench.captions.prompts import Messages
-from sfllava_bench.captions.replies import UnreadableReplyError
 from sfllava_bench.scores.chat import Chat, ItemError, Judge
 
-GIVE_UP_AFTER = 10  # failures one after another
+GIVE_UP_AFTER = 10  # requests that fail one after another
 Work = Callable[["Reasoner"], Record]  # answers one question, JSON-able; may ask several times
 
 
@@ -79,28 +78,28 @@ def reason(work: Mapping[str, Work], judge: Judge, path: str | Path, settings: R
         done = {record["key"] for record in journal.records if "error" not in record}
         bad = 0
         with closing(answers(reasoner, {key: one for key, one in work.items() if key not in done})) as coming:
-            for record, unreachable in coming:
-                if reasoner.stopped.is_set() and "error" in record:
+            for record, error in coming:
+                if reasoner.stopped.is_set() and error is not None:
                     continue  # it was broken off, not tried to the end
                 journal.append(record)
-                bad = bad + 1 if "error" in record else 0
-                if unreachable or bad >= GIVE_UP_AFTER:
+                bad = 0 if error is None else bad + 1
+                if error is not None and (error.unreachable or bad >= GIVE_UP_AFTER):
                     reasoner.stopped.set()
         last = {record["key"]: record for record in journal.records if record["key"] in work}
         failed = sum("error" in record for record in last.values())
         return list(last.values()), Counts(len(work), len(last) - failed, failed, len(work) - len(last))
 
 
-def answers(reasoner: Reasoner, work: Mapping[str, Work]) -> Iterator[tuple[Record, bool]]:
-    """Records as they come, and whether the server could not be reached."""
+def answers(reasoner: Reasoner, work: Mapping[str, Work]) -> Iterator[tuple[Record, ItemError | None]]:
+    """Records as they come, with the error of a request that failed. What a method refuses is a failure of its own."""
 
-    def one(key: str) -> tuple[Record, bool]:
+    def one(key: str) -> tuple[Record, ItemError | None]:
         try:
-            return {"key": key, **work[key](reasoner)}, False
+            return {"key": key, **work[key](reasoner)}, None
         except ItemError as error:
-            return {"key": key, "error": str(error), "tries": error.tries}, error.unreachable
-        except UnreadableReplyError as error:
-            return {"key": key, "error": str(error)}, False
+            return {"key": key, "error": str(error), "tries": error.tries}, error
+        except ValueError as error:  # a reply that cannot be read, a video too short for the method
+            return {"key": key, "error": str(error)}, None
 
     left, under_way = iter(work), set[Future]()
     with ThreadPoolExecutor(reasoner.judge.concurrency, thread_name_prefix="reasoner") as pool:

@@ -14,6 +14,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 from torch.nn import functional as F
 
+from sfllava_bench.captions.replies import UnreadableReplyError
+
 READINGS = {
     "as_released": "scores go to clusters by number, though they come in the order of the keyframes; caption i - 1 for "
     "frame i; no answer is option A",
@@ -196,7 +198,8 @@ def choose_frames(
         reading: a key of `READINGS`. Frames may repeat but in "as_described".
 
     Raises:
-        ValueError: an unknown reading, numbers that do not fit, or, in "as_described", a score that is not 1 to 3.
+        ValueError: an unknown reading, or numbers that do not fit.
+        UnreadableReplyError: in "as_described", a score that is not 1 to 3.
     """
     if reading not in READINGS:
         raise ValueError(f"reading {reading!r}: choose one of {', '.join(READINGS)}")
@@ -204,7 +207,7 @@ def choose_frames(
         raise ValueError(f"cluster numbers of {len(ids)} frames, features of {len(features)}")
     features, described = features.float(), reading == "as_described"
     if described and set(scores) - {1, 2, 3}:
-        raise ValueError(f"relevance {list(scores)}: scores are 1, 2 or 3")
+        raise UnreadableReplyError(f"relevance {list(scores)}: scores are 1, 2 or 3")
     if reading == "as_released":
         relevance = by_number(scores, max(ids) + 1)
     else:

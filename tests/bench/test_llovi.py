@@ -103,6 +103,12 @@ def check_run(case):
     requests = list(case["requests"] or []) or [
         {"pipeline": call["input"], **call["kwargs"]} for call in case["pipeline_calls"]
     ]
+    if case.get("raises"):  # a run that dies there: what it asked until then
+        for one, expected in zip(questions(given, {}), requests):
+            slots = setting.slots(one["captions"], one["question"], one["options"], one["seconds"], block)
+            told = expected.get("pipeline") or expected["messages"]
+            assert told == (setting.text(slots) if isinstance(told, str) else setting.template.messages(slots))
+        return
     found, records = {}, case["records"]
     for one in questions(given, records):
         slots = setting.slots(one["captions"], one["question"], one["options"], one["seconds"], block)

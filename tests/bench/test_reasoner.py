@@ -20,7 +20,7 @@ from sfllava_bench.captions import captioner
 from sfllava_bench.captions.captioner import Clips, caption_videos, read_captions
 from sfllava_bench.captions.llovi import FROM_SUMMARY, STANDARD, SUMMARY, summarise_and_answer
 from sfllava_bench.captions.own_model import own_language_model
-from sfllava_bench.captions.reasoner import Reasoner, fit, reason
+from sfllava_bench.captions.reasoner import GIVE_UP_AFTER, Reasoner, fit, reason
 from sfllava_bench.captions.replies import UNREAD
 from sfllava_bench.captions.trees import READINGS
 from sfllava_bench.captions.videotree import VideoTree
@@ -113,11 +113,16 @@ def test_another_setting_is_another_file(tmp_path):
 
 KILLED = """
 import sys
-sys.path[:0] = ["tests"]
-from bench.test_reasoner import WORK
+from sfllava_bench.captions.llovi import STANDARD
 from sfllava_bench.captions.reasoner import reason
 from sfllava_bench.scores.chat import Judge
-reason(WORK, Judge("tiny", base_url=sys.argv[1], tries=3, concurrency=2), sys.argv[2], {})
+
+def work(reasoner):
+    slots = STANDARD.slots(["a man cooks"], "What?", list("vwxyz"), 2)
+    place, reply = STANDARD.answer(reasoner.asker(STANDARD.request), slots)
+    return {"place": place, "reply": reply}
+
+reason({f"q{n}": work for n in range(12)}, Judge("tiny", base_url=sys.argv[1], tries=3, concurrency=2), sys.argv[2], {})
 """
 
 
@@ -151,10 +156,7 @@ def test_a_narration_that_does_not_fit_is_refused_with_the_stride_that_would():
         fit(9000, 10, 180)
 
 
-def relevance_of(messages: list[dict]) -> bytes:
-    """What a server says to VideoTree's requests: all keyframes relevant, or option E."""
-    scored = "list of N scores" in messages[0]["content"]
-    return body_of("prediction: E\nframe relevance: [3, 3, 3, 3, 3, 3, 3, 3]" if scored else "prediction: E")
+SCORED = body_of("prediction: A\nframe relevance: [3, 3, 3, 3, 3, 3, 3, 3]")
 
 
 @pytest.mark.parametrize("reading", READINGS)
@@ -165,9 +167,7 @@ def test_videotree_asks_twice_and_says_its_reading(tmp_path, reading):
     def work(reasoner) -> dict:
         return method.run(reasoner.asker(method.request), features, captions, "Why?", OPTIONS)
 
-    with JudgeServer(
-        [relevance_of([{"content": "list of N scores"}]), "500", relevance_of([{"content": ""}])]
-    ) as server:
+    with JudgeServer([SCORED, "500", body_of("prediction: E")]) as server:
         records, counts = reason({"q": work}, judge(server), tmp_path / "r.jsonl", {"reading": reading})
         assert counts.answered == 1 and len(server.requests) == 3
     (record,) = records
@@ -187,6 +187,32 @@ def test_videotree_without_scores_is_a_failure_that_says_so(tmp_path):
     with JudgeServer([body_of("I cannot tell.")]) as server:
         records, counts = reason({"q": work}, judge(server), tmp_path / "r.jsonl", {})
     assert counts.failed == 1 and "no 'frame relevance" in records[0]["error"]
+
+
+def test_what_a_model_cannot_say_or_a_method_refuses_fails_by_itself(tmp_path):
+    """Many such replies one after another do not end the run, unlike a server that fails."""
+    released = VideoTree("as_released")
+
+    def scored_7(reasoner) -> dict:
+        method = VideoTree()
+        return method.run(reasoner.asker(method.request), torch.eye(9), list("abcdefghi"), "Why?", OPTIONS)
+
+    def too_short(reasoner) -> dict:
+        return released.run(reasoner.asker(released.request), torch.eye(5), list("abcde"), "Why?", OPTIONS)
+
+    work = {f"q{number}": scored_7 for number in range(GIVE_UP_AFTER + 2)} | {"short": too_short}
+    with JudgeServer([body_of("frame relevance: [3, 3, 3, 3, 7, 1, 1, 1]")]) as server:
+        records, counts = reason(work, judge(server), tmp_path / "r.jsonl", {})
+    assert counts.failed == GIVE_UP_AFTER + 3 and counts.complete
+    errors = {record["key"]: record["error"] for record in records}
+    assert "scores are 1, 2 or 3" in errors["q0"] and "8 clusters of 5 frames" in errors["short"]
+
+
+def test_a_server_that_refuses_everything_is_given_up(tmp_path):
+    with JudgeServer(["400"]) as server:
+        work = {f"q{number}": WORK["q0"] for number in range(GIVE_UP_AFTER + 9)}
+        _, counts = reason(work, judge(server, concurrency=1), tmp_path / "r.jsonl", {})
+    assert (counts.failed, counts.pending) == (GIVE_UP_AFTER, 9)
 
 
 def test_sub_questions_come_from_the_reasoner_and_are_asked_of_the_same_model(llm, golden_frames):
@@ -239,7 +265,7 @@ def test_the_models_own_reader_refuses_what_it_cannot_take(llm):
     ask = own_language_model(llm, 3)
     with pytest.raises(ValueError, match="a talk of 1 messages"):
         ask([{"role": "user", "content": "x"}])
-    with pytest.raises(ValueError, match="<image> stands in the captions"):
+    with pytest.raises(ValueError, match="<image>"):
         ask([{"role": "system", "content": ""}, {"role": "user", "content": "an <image>"}])
     with pytest.raises(ContextError):
         ask([{"role": "system", "content": ""}, {"role": "user", "content": "word " * 50_000}])
