@@ -5,7 +5,7 @@ Second step of the way: frames -> **features** -> method -> prompt -> answer.
     pixels (T, h, w, 3) -> resize to S x S -> normalise -> vision tower, hidden layer -2 without CLS -> projector
     -> features (T, H, W, D)
 
-S = 336 and H = W = 24 for LLaVA-NeXT. F_v of the paper's equation 2 is the result.
+S = 336 and H = W = 24 for LLaVA-NeXT. F_v of the paper's section 3.1 is the result.
 """
 
 from collections.abc import Iterable

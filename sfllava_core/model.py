@@ -162,7 +162,7 @@ class VideoLLM:
         chunk_frames: int = 16,
         progress: Progress | None = None,
     ) -> Float[Tensor, "frames rows columns dim"]:
-        """Frames to frame features F_v (equation 2): resize, normalise, vision tower, projector. See features.py.
+        """Frames to frame features F_v (section 3.1): resize, normalise, vision tower, projector. See features.py.
 
         Args:
             resize: "pillow" (exact) or "torch" (on the device, faster there); see `preprocess`.

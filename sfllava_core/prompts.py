@@ -2,8 +2,8 @@
 
 Fourth step of the way: frames -> features -> pathways -> **prompt** -> answer.
 
-Section 3.3 of the paper gives a prompt three parts beside the question, each of which can be left out (table 7):
-a task instruction, a sentence on the input data, and a structured answer that the model goes on from.
+Section 4.5 of the paper gives a prompt three parts beside the question (table 7): a task instruction, which its default
+has for questions with options alone, a sentence on the input data, and a structured answer that the model goes on from.
 Styles: "vicuna" and "chatml" are the released code's 7B and 34B prompts to the letter; "mistral" puts the same text
 into the [INST] form of LLaVA-NeXT-Mistral, which the paper does not use.
 """
@@ -20,6 +20,7 @@ DESCRIBE = (
     "Answer concisely with overall content and context of the video, highlighting any significant events, "
     "characters, or objects that appear throughout the video."
 )
+PRECISELY = "Answer the question precisely based on the input."
 SELECT = "You are a helpful expert in video analysis. Select the best option to answer the question."
 ONLY_BEST = "Only give the best option."
 
@@ -74,14 +75,16 @@ CONVERSATIONS = {
 
 @dataclass(frozen=True)
 class PromptParts:
-    """Which of the three parts of section 3.3 are there; leaving one out is a row of table 7.
+    """Which of the three parts of section 4.5 are there; leaving one out is a row of table 7.
 
-    The paper does not say to the letter what a prompt without a part looks like. Here a part goes with the space or
-    newline that joins it to the rest, the chat format's own stay, and "Only give the best option." counts as part of
-    the structured answer.
+    task_instruction: None is the paper's default: with options there is one, for open questions there is none.
+
+    The paper does not say to the letter what these prompts look like. Here a part goes with the space or newline that
+    joins it to the rest, the chat format's own stay, "Only give the best option." counts as part of the structured
+    answer, and the instruction of an open question stands in front, as that of a choice does.
     """
 
-    task_instruction: bool = True
+    task_instruction: bool | None = None
     input_data: bool = True
     structured_answer: bool = True
 
@@ -100,7 +103,7 @@ def open_ended_prompt(question: str, style: str = "vicuna", parts: PromptParts =
     Raises:
         PromptError: the question holds a literal `<image>`, or the style is unknown.
 
-    Source: section 3.3; wording and spaces of the released code.
+    Source: section 4.5; wording and spaces of the released code.
     """
     return "".join(open_ended_pieces(question, style, parts))
 
@@ -109,9 +112,8 @@ def open_ended_pieces(question: str, style: str, parts: PromptParts) -> tuple[st
     """`open_ended_prompt` in two pieces: what all questions share, and what is this question's own."""
     chat = checked_style(style)
     checked_text(question, "question")
-    sentences = [INPUT_DATA] * parts.input_data + [DESCRIBE] * parts.task_instruction
-    system = chat.system.format(system=chat.default_system) if chat.default_system else ""
-    shared = f"{system}{chat.user}{IMAGE}\n" + "".join(f"{sentence} " for sentence in sentences) + "Question: "
+    data = f"{INPUT_DATA} " if parts.input_data else ""
+    shared = f"{before_image(chat, PRECISELY if parts.task_instruction else '')}{IMAGE}\n{data}{DESCRIBE} Question: "
     answer = f"{chat.before_answer}Answer: In the video," if parts.structured_answer else ""
     return shared, f"{question}{chat.assistant}{answer}"
 
@@ -129,7 +131,7 @@ def multiple_choice_prompt(
     Raises:
         PromptError: no options or more than 26, a literal `<image>`, or an unknown style.
 
-    Source: section 3.3; wording and spaces of the released code.
+    Source: section 4.5; wording and spaces of the released code.
     """
     return "".join(multiple_choice_pieces(question, options, style, parts))
 
@@ -142,18 +144,22 @@ def multiple_choice_pieces(question: str, options: Sequence[str], style: str, pa
     for letter, option in zip(letters, options):
         checked_text(option, f"option {letter}")
     lines = "".join(f"({letter}) {option}\n" for letter, option in zip(letters, options))
-    instruction = SELECT if parts.task_instruction else chat.default_system
-    if chat.system:
-        before_image = (chat.system.format(system=instruction) if instruction else "") + chat.user
-    else:
-        before_image = f"{chat.user}{instruction} ".replace("  ", " ")
+    instruction = "" if parts.task_instruction is False else SELECT
     data = f"{INPUT_DATA}{chat.before_question}" if parts.input_data else ""
-    shared = f"{before_image}{IMAGE}\n{data}Question: "
+    shared = f"{before_image(chat, instruction)}{IMAGE}\n{data}Question: "
     if parts.structured_answer:
         end = f"{ONLY_BEST}{chat.assistant}{chat.before_answer}Answer: Best option:("
     else:
         end = chat.assistant.lstrip()  # the options' last line has ended already
     return shared, f"{question}\nOptions:\n{lines}{end}"
+
+
+def before_image(chat: Style, instruction: str) -> str:
+    """What stands before the video: the instruction where the chat format has it, else the format's own."""
+    instruction = instruction or chat.default_system
+    if not chat.system:
+        return f"{chat.user}{instruction} ".replace("  ", " ")
+    return (chat.system.format(system=instruction) if instruction else "") + chat.user
 
 
 def conversation_pieces(text: str, style: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """An experiment, as data: what a model sees of which videos, what it is asked, and how."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sfllava_bench.answers.journal import Record
@@ -152,8 +152,12 @@ class Experiment:
 
         Names no folder or machine; a number that changes no answer (batches, workers, the device's name) is not in it.
         """
+        parts = self.parts
+        if {parts.task_instruction} == {question.task == MULTIPLE_CHOICE for question in questions}:
+            parts = replace(parts, task_instruction=None)  # what the default has too: the same prompts
         return {
             **self.settings(),
+            "parts": asdict(parts),
             "benchmark": questions[0].benchmark,
             "questions": questions_fingerprint(questions),
             "expected": len(questions),

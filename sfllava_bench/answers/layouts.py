@@ -117,8 +117,8 @@ def ask_through(
                 yield answered(name, by_key[record["key"]], record, asking[name])
 
 
-def answered(name: str, question: Question, record: Record, method: Method) -> Answered:
-    """A record, read by the rule of the method that asked."""
+def answered(name: str, question: Question, record: Record, method: Method = POCKET_SLOWFAST) -> Answered:
+    """A record, read by the rule of the method that asked: `Experiment.asking`."""
     if "error" in record:
         return Answered(name, question, "", False, record["error"])
     text = record["answers"][0]

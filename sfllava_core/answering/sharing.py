@@ -124,7 +124,7 @@ class PrefixSharing:
         return SharedPrefixDecoder(self.llm.language_model, prefix, [list(prompt.after[common:]) for prompt in prompts])
 
     def embeddings(self, before: tuple[int, ...], after: tuple[int, ...]) -> Float[Tensor, "length dim"]:
-        """Input embeddings: text, visual tokens, text (equation 1)."""
+        """Input embeddings: text, visual tokens, text (equation 4)."""
         return torch.cat([self.llm.embed(list(before)), self.tokens, self.llm.embed(list(after))])
 
 

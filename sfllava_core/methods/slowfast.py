@@ -118,7 +118,7 @@ class SlowFast(Method):
     def visual_tokens(
         self, features: Float[Tensor, "frames rows columns dim"], newline: Float[Tensor, "dim"] | None = None
     ) -> Float[Tensor, "tokens dim"]:
-        """Frame features to visual tokens: slow then fast, no separators (equation 3, and section 3.2).
+        """Frame features to visual tokens: slow then fast, no separators (section 3.2; equations 2 and 3).
 
         `newline` is for layouts that end their rows with LLaVA-NeXT's image_newline (`ImageGrid`); not used here.
 

@@ -9,19 +9,20 @@ from matplotlib.patches import Patch, Rectangle
 
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, token_budget
 from sfllava_core.methods.slowfast import Pathway, SlowFast
-from sfllava_core.prompts import DESCRIBE, INPUT_DATA, ONLY_BEST, SELECT
+from sfllava_core.prompts import DESCRIBE, INPUT_DATA, ONLY_BEST, PRECISELY, SELECT
 from sfllava_course.figures.style import COLOURS, HATCHES
 
 PART_COLOURS = {
     "chat format": "#EDEDED",
     "task instruction": "#F6D5C9",
     "input data": "#D3E8D0",
+    "what is wanted": "#FBEBB5",
     "question": "#FFFFFF",
     "structured answer": "#E2D6EE",
     "video": "#9CC7E4",
 }
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-WORDING = {"task instruction": (DESCRIBE, SELECT), "input data": (INPUT_DATA,),
+WORDING = {"task instruction": (PRECISELY, SELECT), "input data": (INPUT_DATA,), "what is wanted": (DESCRIBE,),
            "structured answer": (ONLY_BEST, "Answer: In the video,", "Answer: Best option:(")}  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def surfaces(ids: list[int], tokenizer) -> list[str]:
 
 
 def part_of_each(tokens: list[str], question: str) -> list[str]:
-    """Which part of the prompt each token belongs to (section 3.3's three parts, the question, the chat format)."""
+    """Which part of the prompt each token belongs to (section 4.5's three parts, the question, the chat format)."""
     text = "".join(tokens)
     parts = ["chat format"] * len(text)
     for name, wordings in {**WORDING, "question": (question,)}.items():

@@ -1,12 +1,13 @@
 """Prompts to the letter, and their token ids."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import GOLDENS
 
 from sfllava_core import PromptError, PromptParts, multiple_choice_prompt, open_ended_prompt, tokenize_prompt
-from sfllava_core.prompts import DESCRIBE, IMAGE_TOKEN, INPUT_DATA, SELECT, STYLES
+from sfllava_core.prompts import DESCRIBE, IMAGE_TOKEN, INPUT_DATA, PRECISELY, SELECT, STYLES
 
 PROMPTS = json.loads((GOLDENS / "prompts.json").read_text())
 TOKENS = json.loads((GOLDENS / "prompt_token_ids.json").read_text())["cases"]
@@ -40,11 +41,14 @@ def test_tokenising_all_at_once_would_be_wrong(llm):
     ]
 
 
+ALL = PromptParts(task_instruction=True)  # table 7's first row; the default of open questions has no instruction
+
+
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(
     ("part", "in_open", "in_choice"),
     [
-        ("task_instruction", DESCRIBE, SELECT),
+        ("task_instruction", PRECISELY, SELECT),
         ("input_data", INPUT_DATA, INPUT_DATA),
         ("structured_answer", "Answer: In the video,", "Answer: Best option:("),
     ],
@@ -54,7 +58,11 @@ def test_parts_can_be_left_out_one_by_one(style, part, in_open, in_choice):
     parts = PromptParts(**{part: False})
     options = ["a cat", "a dog"]
     for whole, less, words in (
-        (open_ended_prompt("Why?", style), open_ended_prompt("Why?", style, parts), in_open),
+        (
+            open_ended_prompt("Why?", style, ALL),
+            open_ended_prompt("Why?", style, replace(ALL, **{part: False})),
+            in_open,
+        ),
         (
             multiple_choice_prompt("Why?", options, style),
             multiple_choice_prompt("Why?", options, style, parts),
@@ -69,6 +77,23 @@ def test_parts_can_be_left_out_one_by_one(style, part, in_open, in_choice):
             and len(whole) - len(less) <= len(words) + len("Only give the best option. \n \n")
         )
         assert all(kept in less for kept in (in_open, in_choice, INPUT_DATA) if kept in whole and kept != words)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_default_has_a_task_instruction_for_choices_alone(style):
+    """Table 7 on ActivityNet-QA: 55.5, which is table 1, has none; 54.9 has the sentence, in front of the video."""
+    without = PromptParts(task_instruction=False)
+    assert open_ended_prompt("Why?", style, without) == open_ended_prompt("Why?", style)
+    assert multiple_choice_prompt("Why?", ["a"], style, ALL) == multiple_choice_prompt("Why?", ["a"], style)
+    told = open_ended_prompt("Why?", style, ALL)
+    before, after = told.split("<image>")
+    assert PRECISELY in before and DESCRIBE in after
+    if style != "chatml":  # whose own system text gives way to it
+        assert told.replace(f"{PRECISELY} ", "") == open_ended_prompt("Why?", style)
+    assert all(
+        DESCRIBE in open_ended_prompt("Why?", style, parts)
+        for parts in (without, PromptParts(input_data=False), PromptParts(structured_answer=False))
+    )  # it is none of the parts
 
 
 def test_options_are_lettered_to_z():
