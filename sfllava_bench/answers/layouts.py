@@ -53,8 +53,11 @@ SPECS = {  # for a grid of 12 x 12; tokens of a film of at least 150 frames
     "uniform, whole": SlowFast(5, Pathway(None, NO_POOL), None),  # 5 x 144 = 720
     "image grid": ImageGrid(2, 2),  # 144 + 24 rows of (24 + 1) = 744
 }
-# Other papers' methods in proportion to the grid and the tokens. All are asked with the paper's prompt, which is the only
-# one that the pocket model knows: what differs is what is seen. Its RoPE is as it is for all.
+NOTE = (
+    "Other papers' methods are in proportion to this model's grid, at about SlowFast's tokens where they let one "
+    "choose. All are asked with SlowFast's prompt, the only one that the pocket model knows, on its RoPE as it is: "
+    "what is compared is what is seen. FreeVA's five whole frames are 'uniform, whole'."
+)
 RIVALS = {  # tokens of PocketBench's films, which are square
     "IG-VLM": IgVlm().scaled(GRID),  # as published: 144 + 24 rows of (16 + 1) = 552; its frames and tiles are fixed
     "LLaVA-NeXT-Image": LlavaNextImage(22),  # 22 x 36 = 792, pooled before the projector

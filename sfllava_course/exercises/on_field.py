@@ -1,4 +1,4 @@
-"""Exercises of chapter 9: IG-VLM's frames, several frames as one picture, and the frame that is least like the others."""
+"""Exercises of chapter 9: IG-VLM's frames, several frames as one picture, the frame least like the others."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ def check_one_picture(answer: Callable) -> str:
                 ),
                 "rows and columns of frames are swapped": rearrange(frames, "(c r) h w x -> (c h) (r w) x", r=rows),
                 "the frames stand below each other in one column": rearrange(frames, "n h w x -> (n h) w x"),
-                "the numbers are in their old order: reshape cuts rows in pieces, rearrange moves pixels": frames.reshape(
+                "the numbers are in their old order: reshape cuts rows up, rearrange moves pixels": frames.reshape(
                     rows * shape[1], -1, 3
                 ),
             },
@@ -59,7 +59,8 @@ def check_one_picture(answer: Callable) -> str:
 
 def check_least_alike(answer: Callable) -> str:
     """least_alike(embeddings, picked): the frame, not picked yet, whose mean cosine to the picked ones is smallest."""
-    for frames, picked, seed in ((12, [0, 6, 11], 238), (30, [0, 10, 20, 29], 24), (20, [3, 4], 1), (9, [0, 2, 4, 6], 3)):
+    cases = ((12, [0, 6, 11], 238), (30, [0, 10, 20, 29], 24), (20, [3, 4], 1), (9, [0, 2, 4, 6], 3))
+    for frames, picked, seed in cases:
         embeddings = random_features(frames, 4, seed=seed) * torch.linspace(1, 6, frames)[:, None]
         embeddings[:, 0] += 4  # as real ones are: all somewhat alike
         cosines, products = alike(embeddings), embeddings @ embeddings.T
@@ -73,15 +74,12 @@ def check_least_alike(answer: Callable) -> str:
         mistakes = {
             "that one is picked already": frame in picked,
             "that is the frame *most* like those picked": frame == best(-scores, picked),
-            "these are plain products: long vectors win. Divide by the lengths": frame == best(
-                products[:, picked].mean(dim=1), picked
-            ),
-            "that is the least alike to the *last* frame picked: take all of them": frame == best(
-                cosines[:, picked[-1]], picked
-            ),
-            "that is the smallest single cosine; take the mean over those picked": frame == best(
-                cosines[:, picked].amin(dim=1), picked
-            ),
+            "these are plain products: long vectors win. Divide by the lengths": frame
+            == best(products[:, picked].mean(dim=1), picked),
+            "that is the least alike to the *last* frame picked: take all of them": frame
+            == best(cosines[:, picked[-1]], picked),
+            "that is the smallest single cosine; take the mean over those picked": frame
+            == best(cosines[:, picked].amin(dim=1), picked),
             "that compares with all frames: compare with those picked alone": frame == best(cosines.mean(1), picked),
         }
         for hint, made in mistakes.items():
