@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
 from sfllava_bench.peers.base import Source, frames_of_tokens, question_with_options
-from sfllava_core.backbones.base import Backbone, ModelError
+from sfllava_core.backbones.base import ModelError
+from sfllava_core.backbones.llava_next import LlavaNext
 from sfllava_core.checkpoints import check_complete, loading
 from sfllava_core.methods.base import Grid, Method, Seen, SpecError, positive_int
 from sfllava_core.methods.llava_next_image import first_to_last, middle_square
@@ -128,17 +129,11 @@ class VideoLlava(Method):
         return None if match is None else cls(int(match[1] or 8))
 
 
-class VideoLlavaBackbone(Backbone):
+class VideoLlavaBackbone(LlavaNext):
     """transformers' `VideoLlavaForConditionalGeneration`, of which the video tower is used."""
 
     model_type = "video_llava"
     model_class = VideoLlavaForConditionalGeneration
-
-    def __init__(self, model: VideoLlavaForConditionalGeneration):
-        super().__init__(model)
-        vision = model.config.vision_config
-        self.image_size = (vision.image_size, vision.image_size)
-        self.grid = (vision.image_size // vision.patch_size,) * 2
 
     @classmethod
     def check(cls, config, name: str) -> None:
@@ -153,16 +148,12 @@ class VideoLlavaBackbone(Backbone):
         return "vicuna"
 
     @property
-    def language_model(self) -> nn.Module:
-        return self.model.model.language_model
-
-    @property
-    def head(self) -> nn.Module:
-        return self.model.lm_head
-
-    @property
     def vision_device(self) -> torch.device:
         return self.model.model.video_tower.device
+
+    @property
+    def newline(self) -> None:
+        return None
 
     def look(self, pixel_values: Float[Tensor, "views 3 height width"], method: Method | None = None) -> Seen:
         """Layer -2 through the projector; the class token beside the patches where the method wants it."""
