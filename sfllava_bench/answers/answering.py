@@ -93,10 +93,9 @@ def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmF
     # A picture made of several frames has features of its own: nothing of it can be shared.
     if shared is None or method.own_features or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
         video = llm.watch_frames(frames, method, resize=experiment.resize)
-        video.asking = experiment.asking
-        return frames, video
-    video = llm.watch_features(shared.of(frames), method)
-    video.stopwatch.seconds["encode"] += shared.stopwatch.seconds["encode"] / shared.experiments
+    else:
+        video = llm.watch_features(shared.of(frames), method)
+        video.stopwatch.seconds["encode"] += shared.stopwatch.seconds["encode"] / shared.experiments
     video.asking = experiment.asking
     return frames, video
 

@@ -29,6 +29,7 @@ class ImageGrid(Method):
     """
 
     needs_newline = True
+    own_features = True  # its views show several frames
 
     rows: int = 3
     columns: int = 2
