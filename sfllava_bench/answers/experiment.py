@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sfllava_bench.answers.journal import Record
-from sfllava_bench.answers.video_model import VideoModel, model_fingerprint, rope_of
+from sfllava_bench.answers.video_model import VideoModel, facts_of
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question, questions_fingerprint
@@ -161,12 +161,7 @@ class Experiment:
             "benchmark": questions[0].benchmark,
             "questions": questions_fingerprint(questions),
             "expected": len(questions),
-            "model": model_fingerprint(llm.model),
-            "rope": rope_of(llm.model),
-            "dtype": str(llm.model.dtype).removeprefix("torch."),
-            "device": llm.device.type,
-            "prompt_style": llm.prompt_style,
-            "max_positions": llm.max_positions,
+            **facts_of(llm).settings,
         }
 
     def identity(self) -> dict[str, object]:
