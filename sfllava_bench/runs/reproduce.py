@@ -4,6 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from operator import add
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def reproduce(
     *,
     judge: Judge | None = None,
     load: Callable[[str], object] | None = None,
+    engine: Callable[[Callable[[], object]], object] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     allow_missing: bool = False,
     retry_failed: bool = False,
@@ -51,6 +53,8 @@ def reproduce(
     Args:
         judge: for open-ended questions and VCGBench; without one only exact and token match are given for those.
         load: makes the model of its name; the default is `VideoLLM.from_pretrained` with the RoPE asked for, or a peer.
+        engine: makes workers, each with a model of its own, of a call that loads one (`engine.cluster.RayEngine`); the
+            default is one model in this process.
         open_videos: makes the folder of videos of its path, with what there is to say about decoding, such as
             `partial(VideoFolder, timeout_s=600)`.
         allow_missing: run although videos are missing; their questions count as failed in every number.
@@ -80,7 +84,7 @@ def reproduce(
     if done == "answers":  # only the judge has work left: no model is loaded
         return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
     preflight(experiment, earlier, videos, judge, allow_missing, say)
-    llm = model_of(experiment, load)
+    llm = model_of(experiment, load, engine)
     adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
@@ -234,6 +238,15 @@ def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
 
 
-def model_of(experiment: Experiment, load: Callable[[str], object] | None = None) -> object:
-    """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants."""
+def model_of(
+    experiment: Experiment,
+    load: Callable[[str], object] | None = None,
+    engine: Callable[[Callable[[], object]], object] | None = None,
+) -> object:
+    """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants.
+
+    With an engine, workers that make it so.
+    """
+    if engine is not None:
+        return engine(partial(model_of, replace(experiment, asked=None), load))
     return load_model(experiment.model, **experiment.loading) if load is None else load(experiment.model)
