@@ -1,13 +1,13 @@
 """Ray on this machine, started and ended with a run; or one that is there already, on one machine or many.
 
-The one of our own asks nothing of a network, obeys nobody but this process and those that it starts (by a token made
-anew each time), and leaves nothing behind: its processes end with ours, however that ends, and what a killed run has left in the temporary folder the next one
-takes away.
+The one of our own asks nothing of a network and leaves nothing behind: its processes end with ours, however that ends,
+and what a killed run has left in the temporary folder the next one takes away. But Ray listens on all addresses of the
+machine, and obeys whoever reaches it: on a machine that others reach set RAY_AUTH_MODE=token, and make a token first
+(`ray get-auth-token --generate`).
 """
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -103,13 +103,14 @@ def ray_here(workers: int) -> Iterator[None]:
     Raises:
         HostError: it does not start.
     """
-    # It listens on all of the machine's addresses, and whoever may talk to it runs code in it: nobody else has the token.
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # With a token of its own Ray often did not come up on the machines that this was made on, so it goes without.
+    own = {"RAY_AUTH_MODE": "disabled"}
     own |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": f"{START_S:g}"}
     own = {name: value for name, value in own.items() if name not in os.environ}
     os.environ.update(own)
     try:
         ray = imported()
+        look_again()
         if ray.is_initialized():
             yield
             return
@@ -130,6 +131,15 @@ def ray_here(workers: int) -> Iterator[None]:
     finally:
         for name in own:
             os.environ.pop(name, None)
+        look_again()
+
+
+def look_again() -> None:
+    """Have Ray read the environment, which it does when it is imported, once more."""
+    with contextlib.suppress(ImportError, AttributeError):  # no name that it promises to keep
+        from ray._raylet import Config
+
+        Config.initialize("")
 
 
 def imported():

@@ -4,7 +4,45 @@ import os
 import signal
 from pathlib import Path
 
-from sfllava_bench.engine.stub import StubModel, StubVideos
+import torch
+
+from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.engine.stub import StubModel, StubVideos, stub_questions
+from sfllava_core import VideoLLM, parse_spec
+from sfllava_core.backbones.base import ModelError
+from sfllava_core.defaults import ROOT
+from sfllava_core.video.integrity import HostError
+
+SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
+STUB = Experiment("stub", SPEC, asked=stub_questions(24, 3))
+
+
+def tiny() -> VideoLLM:
+    return VideoLLM.from_pretrained(ROOT / "data" / "tiny", device="cpu")
+
+
+def refuse():
+    raise ModelError("nowhere: no such checkpoint")
+
+
+class Gone(StubVideos):
+    """A folder that is lost in the midst of a run."""
+
+    def read(self, name, *rules, **options):
+        if name > "film000010":
+            raise HostError("the disk is gone")
+        return super().read(name, *rules, **options)
+
+
+class Changing(StubModel):
+    """The first that is made differs from the second."""
+
+    def __init__(self, folder):
+        super().__init__()
+        try:
+            (folder / "first").touch(exist_ok=False)
+        except FileExistsError:
+            self.model.dtype = torch.float16
 
 
 class Films(StubVideos):

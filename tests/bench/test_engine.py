@@ -1,11 +1,13 @@
 """Workers in Ray: the same records as in one process, whoever is killed, and nothing of Ray left behind."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -18,23 +20,22 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import count_answered
 from sfllava_bench.answers.loop import once, run
 from sfllava_bench.engine.cluster import PREFIX, RayEngine, temporary_folder
-from sfllava_bench.engine.stub import StubModel, StubVideos, stub_questions
+from sfllava_bench.engine.stub import StubModel, StubVideos
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.reports.status import status_rows
 from sfllava_bench.runs.reproduce import reproduce
-from sfllava_core import VideoLLM, parse_spec
+from sfllava_core import parse_spec
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.defaults import ROOT
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import HostError
 
-from .engine_films import Films, Told, asked
+from .engine_films import STUB, Changing, Films, Gone, Told, asked, refuse, tiny
 from .test_interrupts import alive, children
 
 pytest.importorskip("ray")
 TINY = ROOT / "data" / "tiny"
 SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
-STUB = Experiment("stub", SPEC, asked=stub_questions(24, 3))
 HERE = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 
@@ -46,6 +47,8 @@ def engine():
     with RayEngine(2, gpus=0) as engine:
         below = children(os.getpid())
         yield engine
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()  # Ray leaves handles of processes that have ended
     for name, value in before.items():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
     assert alive([pid for pid in below if "ray" in command_of(pid)], 20) == []
@@ -78,9 +81,9 @@ def test_two_workers_give_the_records_of_one_process(engine, llm, excerpts, tmp_
     )
     first = Experiment("a", SPEC, max_new_tokens=4, asked=questions, model=str(TINY), videos=excerpts / "videos")
     both = [first, replace(first, id="b", method=parse_spec("frames4_slow1-to2x2_fastall-to1x1"))]
-    videos, one = VideoFolder(excerpts / "videos"), partial(VideoLLM.from_pretrained, TINY, device="cpu")
+    videos = VideoFolder(excerpts / "videos")
     here = run(llm, both, videos, tmp_path / "here", progress=False)
-    there = run(engine(one), both, videos, tmp_path / "there", progress=False)
+    there = run(engine(tiny), both, videos, tmp_path / "there", progress=False)
     assert {name: said(one) for name, one in here.items()} == {name: said(one) for name, one in there.items()}
     assert "ray: 2" in there["a"].sessions[0]["workers"] and here["a"].fingerprint == there["a"].fingerprint
     results = reproduce(first, tmp_path / "there", engine=engine, progress=False, say=lambda text: None)
@@ -116,19 +119,6 @@ def test_what_a_loader_or_a_work_raises_ends_the_run_as_it_would_here(engine, tm
     assert run(pool, [STUB], StubVideos(), tmp_path, progress=False)["stub"].counts(list(STUB.asked)).answered == 72
 
 
-def refuse():
-    raise ModelError("nowhere: no such checkpoint")
-
-
-class Gone(StubVideos):
-    """A folder that is lost in the midst of a run."""
-
-    def read(self, name, *rules, **options):
-        if name > "film000010":
-            raise HostError("the disk is gone")
-        return super().read(name, *rules, **options)
-
-
 def engine_that_asks_for(gpus: float, make):
     from sfllava_bench.engine.pool import RayWorkers
 
@@ -139,19 +129,6 @@ def test_workers_of_two_models_are_refused(engine, tmp_path):
     with pytest.raises(ModelError, match=r"two workers have not the same model.*dtype: float\d+, float\d+"):
         pool = engine(partial(Changing, tmp_path))
         run(pool, [STUB], StubVideos(), tmp_path, progress=False)
-
-
-class Changing(StubModel):
-    """The first that is made differs from the second."""
-
-    def __init__(self, folder):
-        super().__init__()
-        import torch
-
-        try:
-            (folder / "first").touch(exist_ok=False)
-        except FileExistsError:
-            self.model.dtype = torch.float16
 
 
 def test_a_question_is_written_once_whatever_comes_twice():
@@ -167,8 +144,7 @@ DRIVER = """
 import sys
 from functools import partial
 from pathlib import Path
-from bench.engine_films import Films, Told
-from bench.test_engine import STUB
+from bench.engine_films import STUB, Films, Told
 from sfllava_bench.answers.loop import run
 from sfllava_bench.engine.cluster import RayEngine
 folder = Path(sys.argv[1])
@@ -231,8 +207,7 @@ os.environ.update(RAY_TMPDIR=os.environ["TMPDIR"], RAY_USAGE_STATS_ENABLED="0", 
 import ray._private.services
 ray._private.services.node_ip_address_from_perspective = lambda *_: "127.0.0.1"  # asks a network otherwise
 from ray.cluster_utils import Cluster
-from bench.engine_films import Films, Told
-from bench.test_engine import STUB
+from bench.engine_films import STUB, Films, Told
 from sfllava_bench.answers.journal import count_answered
 from sfllava_bench.answers.loop import run
 from sfllava_bench.engine.cluster import RayEngine
