@@ -1,13 +1,13 @@
 """Ray on this machine, started and ended with a run; or one that is there already, on one machine or many.
 
-The one of our own asks nothing of a network and leaves nothing behind: its processes end with ours, however that ends,
-and what a killed run has left in the temporary folder the next one takes away. But Ray listens on all addresses of the
-machine, and obeys whoever reaches it: on a machine that others reach set RAY_AUTH_MODE=token, and make a token first
-(`ray get-auth-token --generate`).
+The one of our own asks nothing of a network, obeys nobody but this process and those that it starts (by a token of its
+own), and leaves nothing behind: its processes end with ours, however that ends, and what a killed run has left in the
+temporary folder the next one takes away.
 """
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -25,7 +25,9 @@ from sfllava_core.video.service import cores
 PREFIX = "sfllava-ray-"
 LONGEST = 40  # bytes of a folder's name: sockets below it may have 107
 STORE_BYTES = 128 << 20  # for what travels: jobs and records; frames never do
-START_S = 180.0  # for its processes to come up: ten times what an idle machine takes
+TOKEN = secrets.token_hex(32)
+START_S = 180  # for Ray's processes to come up; by itself it gives up after 30, which a busy machine needs
+PATIENT = {"RAY_raylet_start_wait_time_s": f"{START_S}", "RAY_agent_register_timeout_ms": f"{START_S * 1000}"}
 NO_RAY = "--engine ray needs Ray: pip install 'sfllava-core[ray]'"
 
 
@@ -103,9 +105,9 @@ def ray_here(workers: int) -> Iterator[None]:
     Raises:
         HostError: it does not start.
     """
-    # With a token of its own Ray often did not come up on the machines that this was made on, so it goes without.
-    own = {"RAY_AUTH_MODE": "disabled"}
-    own |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": f"{START_S:g}"}
+    # It listens on all of the machine's addresses, and whoever may talk to it runs code in it: only we have the token.
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    own |= {"RAY_USAGE_STATS_ENABLED": "0", **PATIENT}
     own = {name: value for name, value in own.items() if name not in os.environ}
     os.environ.update(own)
     try:
@@ -116,14 +118,7 @@ def ray_here(workers: int) -> Iterator[None]:
             return
         with temporary_folder() as folder:
             with own_signals():
-                try:
-                    ray.init(
-                        address="local", num_cpus=max(workers, cores()), object_store_memory=STORE_BYTES,
-                        include_dashboard=False, log_to_driver=False, logging_level="WARNING",
-                        _node_ip_address="127.0.0.1", _temp_dir=str(folder),
-                    )  # fmt: skip
-                except Exception as error:  # it raises just that where its own processes do not come up
-                    raise HostError(f"Ray does not start here: {error}") from error
+                start(ray, workers, folder)
             try:
                 yield
             finally:
@@ -132,6 +127,19 @@ def ray_here(workers: int) -> Iterator[None]:
         for name in own:
             os.environ.pop(name, None)
         look_again()
+
+
+def start(ray, workers: int, folder: Path) -> None:
+    """Start it. Raises HostError where it does not come up."""
+    try:
+        ray.init(
+            address="local", num_cpus=max(workers, cores()), object_store_memory=STORE_BYTES,
+            include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            _node_ip_address="127.0.0.1", _temp_dir=str(folder),
+        )  # fmt: skip
+    except Exception as error:  # it raises just that where its own processes do not come up
+        ray.shutdown()
+        raise HostError(f"Ray does not start here: {error}") from error
 
 
 def look_again() -> None:

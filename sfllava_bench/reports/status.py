@@ -17,7 +17,7 @@ def status_rows(folder: Path) -> list[dict[str, object]]:
     Raises:
         JournalError: there is none, or a file is damaged.
     """
-    files = [path for path in (folder / "answers.jsonl",) if path.is_file()] or sorted(folder.glob("*/answers.jsonl"))
+    files = sorted(folder.glob("*/answers.jsonl")) or [path for path in (folder / "answers.jsonl",) if path.is_file()]
     if not files:
         raise JournalError(f"{folder}: no run is there, nor in a folder below it: give the folder that --out named")
     return [status_row(path) for path in files]

@@ -18,7 +18,7 @@ from sfllava_bench.questions.records import OPEN_ENDED, Question
 from sfllava_bench.runs.own import named_method
 from sfllava_bench.runs.preflight import Preflight
 from sfllava_bench.runs.reproduce import model_of
-from sfllava_core.video.folder import VideoFolder
+from sfllava_core.video.folder import VideoFolder, without_extension
 from sfllava_core.video.integrity import VideoError
 
 FORMATS = (".parquet", ".jsonl")
@@ -28,6 +28,15 @@ ROWS = 4096  # of a table, written at once
 
 class AskError(ValueError):
     """Videos or questions that cannot be asked; names the file, and what to give."""
+
+
+class EveryVideo(VideoFolder):
+    """A folder's videos, each by its path below it too: two may differ by their extension alone."""
+
+    def find(self, name: str) -> Path:
+        """The file of that path, or else of that name."""
+        exact = self.root / name
+        return exact if exact in self.by_name.get(without_extension(exact.name), ()) else super().find(name)
 
 
 class ListedVideos(VideoFolder):
@@ -69,7 +78,7 @@ def videos_of(source: Path, **more: object) -> tuple[VideoFolder, list[str]]:
         AskError: there are none, or it is neither.
     """
     if source.is_dir():
-        videos = VideoFolder(source, **more)
+        videos = EveryVideo(source, **more)
         paths = sorted(path for found in videos.by_name.values() for path in found)
         names = [path.relative_to(videos.root).as_posix() for path in paths]
     elif source.is_file() and source.suffix.lower() == ".csv":

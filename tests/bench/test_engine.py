@@ -19,7 +19,7 @@ from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import count_answered
 from sfllava_bench.answers.loop import once, run
-from sfllava_bench.engine.cluster import PREFIX, RayEngine, temporary_folder
+from sfllava_bench.engine.cluster import PATIENT, PREFIX, RayEngine, temporary_folder
 from sfllava_bench.engine.stub import StubModel, StubVideos
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.reports.status import status_rows
@@ -36,7 +36,7 @@ from .test_interrupts import alive, children
 pytest.importorskip("ray")
 TINY = ROOT / "data" / "tiny"
 SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
-HERE = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+HERE = {**PATIENT, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 
 @pytest.fixture(scope="module")
