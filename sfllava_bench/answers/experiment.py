@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sfllava_bench.answers.journal import Record
-from sfllava_bench.answers.video_model import VideoModel, facts_of
+from sfllava_bench.answers.video_model import Elsewhere, VideoModel, facts_of
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question, questions_fingerprint
@@ -147,7 +147,7 @@ class Experiment:
             "decoder": self.decoder,
         }
 
-    def record(self, questions: list[Question], llm: VideoModel) -> dict[str, object]:
+    def record(self, questions: list[Question], llm: VideoModel | Elsewhere) -> dict[str, object]:
         """JSON-able: all that an answer depends on; the settings, and the questions' and the model's fingerprints.
 
         Names no folder or machine; a number that changes no answer (batches, workers, the device's name) is not in it.

@@ -15,7 +15,7 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.prefetch import Decoded
 from sfllava_bench.answers.surroundings import Surroundings
-from sfllava_bench.answers.video_model import ModelFacts, VideoModel
+from sfllava_bench.answers.video_model import Elsewhere, VideoModel
 from sfllava_bench.questions.records import Question
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
@@ -56,10 +56,8 @@ class Work(Protocol):
 
 
 @runtime_checkable
-class Workers(Protocol):
-    """Models in other processes, which stand where a model would: `facts` of them, and who does a work's jobs."""
-
-    facts: ModelFacts
+class Workers(Elsewhere, Protocol):
+    """Models in other processes, which stand where a model would, and do a work's jobs."""
 
     def each(self, work: Work, jobs: Sequence) -> Iterator[tuple[object, object]]:
         """(job, what came of it, or `WorkerLost`), in the order in which they are done, each once."""

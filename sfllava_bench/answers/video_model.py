@@ -72,11 +72,17 @@ class ModelFacts:
     settings: dict[str, object]
 
 
-def facts_of(llm: object) -> ModelFacts:
-    """The facts of a `VideoModel`; workers that hold one elsewhere know them already, as `facts`."""
-    known = getattr(llm, "facts", None)
-    if isinstance(known, ModelFacts):
-        return known
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A model in other processes: its facts are all that is known of it here."""
+
+    facts: ModelFacts
+
+
+def facts_of(llm: VideoModel | Elsewhere) -> ModelFacts:
+    """The facts of a model, here or elsewhere."""
+    if isinstance(llm, Elsewhere):
+        return llm.facts
     gpu = torch.cuda.get_device_name(llm.device) if llm.device.type == "cuda" else None
     settings = {
         "model": model_fingerprint(llm.model),

@@ -1,8 +1,8 @@
 """Ray on this machine, started and ended with a run; or one that is there already, on one machine or many.
 
 The one of our own asks nothing of a network, obeys nobody but this process and those that it starts (by a token of its
-own), and leaves nothing behind: its processes end with ours, however that ends, and what a killed run has left in the
-temporary folder the next one takes away.
+own), and leaves nothing behind: its processes end with ours. After a SIGKILL two small ones of Ray's, without a model,
+take a minute to notice, and the temporary folder stays until the next start takes it away.
 """
 
 import contextlib

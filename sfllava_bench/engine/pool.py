@@ -30,10 +30,11 @@ PATIENCE_S = 600.0  # for some worker to be there: a 34B takes minutes to load
 class Seat:
     """A worker, from its start to its end.
 
-    ready: it has its model, and the present work.  jobs: at it now.  alone: nothing else goes to it meanwhile.
+    beginning: the call by which it takes up the present work.  ready: it has.  jobs: at it now.  alone: nothing else goes to it meanwhile.
     """
 
     actor: object
+    beginning: object = None
     ready: bool = False
     jobs: int = 0
     alone: bool = False
@@ -108,7 +109,8 @@ class RayWorkers:
     def begin(self, seat: Seat) -> None:
         """Have a worker load its model, if it has none, and take up the present work."""
         seat.ready, seat.jobs, seat.alone = False, 0, False
-        self.flights[seat.actor.begin.remote(self.make, self.work)] = (seat, None)
+        seat.beginning = seat.actor.begin.remote(self.make, self.work)
+        self.flights[seat.beginning] = (seat, None)
 
     def feed(self, jobs: Sequence, waiting: deque, suspects: deque, ahead: int) -> None:
         """Hand out jobs, to whoever has the fewest; while there are suspects, one of them to each that has none."""
@@ -128,7 +130,7 @@ class RayWorkers:
         self.flights[seat.actor.do.remote(jobs[number])] = (seat, number)
         seat.jobs += 1
 
-    def landed(self) -> Iterator[tuple[int, object]]:
+    def landed(self) -> list[tuple[int, object]]:
         """(number of a job, what came of it) of all that has come back, after some has; workers that have begun go on.
 
         Raises:
@@ -154,10 +156,11 @@ class RayWorkers:
                 seat.jobs, seat.alone = seat.jobs - 1, False
                 found.append((number, value))
             elif not isinstance(value, WorkerLost):
-                self.welcome(seat, value)
+                self.welcome(value)
+                seat.ready = seat.beginning == ref  # an earlier one says nothing of the present work
         return found
 
-    def welcome(self, seat: Seat, facts: ModelFacts) -> None:
+    def welcome(self, facts: ModelFacts) -> None:
         """A worker has its model: it must be the others' too."""
         self.facts = self.facts or facts
         ours, theirs = self.facts.settings, facts.settings
@@ -167,7 +170,7 @@ class RayWorkers:
                 f"two workers have not the same model, and would answer otherwise ({other}): let all machines have the "
                 "same checkpoint and kind of GPU, and give the dtype and device"
             )
-        seat.ready, self.bad_starts = True, 0
+        self.bad_starts = 0
 
     def dismiss(self, seat: Seat, why: WorkerLost) -> None:
         """A worker is gone, or not to be reached: another one takes its place."""

@@ -18,16 +18,17 @@ class Worker:
     def __init__(self) -> None:
         self.llm = None
         self.work: Work | None = None
-        self.turn = threading.Lock()  # the model's
+        self.turn = threading.Lock()  # to load the model, or to use it
 
     def begin(self, make: Callable[[], object], work: Work | None) -> ModelFacts:
         """Load the model, if it is not there yet, and take up a work; what the model is."""
-        if self.llm is None:
-            self.llm = make()
-        if work is not None:
-            self.work, self.reading = work, threading.BoundedSemaphore(work.workers)
-        self.idle_since = time.perf_counter()
-        return facts_of(self.llm)
+        with self.turn:
+            if self.llm is None:
+                self.llm = make()
+            if work is not None:
+                self.work, self.reading = work, threading.BoundedSemaphore(work.workers)
+            self.idle_since = time.perf_counter()
+            return facts_of(self.llm)
 
     def do(self, job: object) -> object:
         """What came of a job; the model does one after another, in any order."""
