@@ -30,7 +30,8 @@ PATIENCE_S = 600.0  # for some worker to be there: a 34B takes minutes to load
 class Seat:
     """A worker, from its start to its end.
 
-    beginning: the call by which it takes up the present work.  ready: it has.  jobs: at it now.  alone: nothing else goes to it meanwhile.
+    beginning: the call by which it takes up the present work.  ready: it has.
+    jobs: at it now.  alone: nothing else goes to it meanwhile.
     """
 
     actor: object

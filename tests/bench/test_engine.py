@@ -130,7 +130,8 @@ def engine_that_asks_for(gpus: float, make):
 def test_workers_of_two_models_are_refused(engine, tmp_path):
     with pytest.raises(ModelError, match=r"two workers have not the same model.*dtype: float\d+, float\d+"):
         pool = engine(partial(Changing, tmp_path))
-        run(pool, [STUB], StubVideos(), tmp_path, progress=False)
+        while not all(seat.ready for seat in pool.seats):
+            pool.landed()
 
 
 def test_a_question_is_written_once_whatever_comes_twice():
