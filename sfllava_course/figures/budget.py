@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, token_budget
-from sfllava_core.defaults import ROOT
+from sfllava_core.defaults import DATA
 from sfllava_core.methods.pooling import Pool
 from sfllava_core.methods.slowfast import Pathway, SlowFast
 from sfllava_course.figures.pooling import POOLS
@@ -88,7 +88,7 @@ def published_points(size: str = "7b", benchmark: str = "egoschema") -> list[Poi
     """
     import yaml
 
-    paper = yaml.safe_load((ROOT / "data" / "paper" / "paper_results.yaml").read_text())
+    paper = yaml.safe_load((DATA / "paper" / "paper_results.yaml").read_text())
     column = {"anet": 0, "egoschema": 2}[benchmark]
     points: list[Point] = []
     for table, kind, base in (("table5_slow_pooling", "slow pooling (table 5)", 50 * 16),
