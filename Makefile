@@ -13,7 +13,7 @@ FILMS ?= 0
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab notebooks speed reproduce workshop site doctor lint lock clean
+.PHONY: run test lab app notebooks speed reproduce workshop site doctor lint lock clean
 
 # notebooks/08_reproduce.ipynb on all films of PocketBench; FILMS=6 takes the first six.
 run: $(STAMP)
@@ -37,6 +37,10 @@ reproduce: $(STAMP)
 # Run the course in place, leaving the outputs that are committed.
 notebooks: $(STAMP)
 	$(BIN)/python tools/editions.py execute
+
+# Your own video in a browser; make app MODEL=llava-hf/llava-v1.6-vicuna-7b-hf
+app: $(STAMP)
+	$(BIN)/sfllava app $(if $(filter-out random-small,$(MODEL)),--model "$(MODEL)") $(ARGS)
 
 # The course's editions, all from notebooks/: dist/student, dist/instructor and an offline pack; dist/site.
 workshop site: $(STAMP)

@@ -69,6 +69,22 @@ def ask(
         print()
 
 
+@command(app, "app --model llava-hf/llava-v1.6-vicuna-7b-hf", "app")
+def serve_app(
+    model: Annotated[str, Option(show_default="data/pocket", help="folder or hub id; each open page loads it")] = str(
+        DEFAULT_MODEL
+    ),
+    ip: Annotated[str, Option(help="whoever reaches this address may upload and ask")] = "127.0.0.1",
+    port: Annotated[int, Option(help="the next free one where it is taken")] = 8866,
+    max_upload: Annotated[int, Option(help="MiB of an upload at most")] = 500,
+    browser: Annotated[bool, Option(help="open a browser on it")] = True,
+) -> int:
+    """Your own video in a browser: upload, ask, compare two methods side by side."""
+    from sfllava_course.app.serve import serve
+
+    return serve(model, ip, port, max_upload, browser)
+
+
 @command(app, "doctor")
 def doctor() -> int:
     """Versions, device, decoders; what is missing, and how to get it."""

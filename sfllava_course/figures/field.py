@@ -51,7 +51,7 @@ def kept(llm: VideoLLM, method: Method, film: Frames) -> Kept:
     seen = replace(seen, features=features, frame_size=frames.pixels.shape[1:3], image_size=llm.image_size)
     tokens = method.tokens_of(seen)
     tokens.sum().backward()
-    share = features.grad.mean(dim=-1)
+    share = features.grad.float().mean(dim=-1).cpu()
     # Patches that were averaged before the projector (one feature for several of them) share it.
     down, across = llm.grid[0] // share.shape[1], llm.grid[1] // share.shape[2]
     share = repeat(share, "t h w -> t (h a) (w b)", a=down, b=across) / (down * across)
