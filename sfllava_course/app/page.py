@@ -28,7 +28,7 @@ from sfllava_course.app.upload import DEFAULT_LIMIT, Upload
 from sfllava_course.figures.field import kept, plot_kept
 
 DRAWN_WORLD = (
-    "This is the pocket model: 1.6 million parameters, and it knows only its own drawn world (the films of PocketBench; "
+    "This is the pocket model: 1.6 million parameters, and it knows only its own drawn world (PocketBench's films; "
     "<code>data/pocket/README.md</code>). About any other video it answers in that world's words, and they mean "
     "nothing. Start the app with <code>--model</code> and a LLaVA-NeXT checkpoint to ask about real videos."
 )

@@ -53,8 +53,8 @@ class Upload(anywidget.AnyWidget):
         self.forget()
         if size > self.limit:
             raise UploadError(
-                f"{name} has {size / MIB:,.0f} MiB, and {self.limit / MIB:,.0f} are taken at most: cut it, or start the "
-                "app with a larger --max-upload"
+                f"{name} has {size / MIB:,.0f} MiB, and {self.limit / MIB:,.0f} are taken at most: cut it, or start "
+                "the app with a larger --max-upload"
             )
         if size < 1:
             raise UploadError(f"{name} is empty")

@@ -18,6 +18,8 @@ pytestmark = MARKS
 FILMS = POCKETBENCH / "videos"
 QUESTION = "What is in the bubble?"
 SAID, ANSWERS, ERROR = ".sfllava-upload-said", ".sfllava-answer", ".sfllava-said [role=alert]"
+ANSWERED = """() => [...document.querySelectorAll('button')].some(one => !one.disabled)
+  && [...document.querySelectorAll('.sfllava-answer')].every(one => !['', '...'].includes(one.innerText.trim()))"""
 WORDS = """() => {
   window.said = [];
   new MutationObserver(() => window.said.push(document.querySelector('.sfllava-answer').innerText.trim()))
@@ -88,11 +90,7 @@ def answers_after_asking(page) -> list[str]:
     """The answers of both sides to `QUESTION`."""
     page.get_by_label("question").fill(QUESTION)
     page.get_by_role("button", name="Ask both").click()
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.sfllava-answer')].every(one => !['', '...'].includes(one.innerText.trim()))"
-        " && [...document.querySelectorAll('button')].some(one => !one.disabled)",
-        timeout=60_000,
-    )
+    page.wait_for_function(ANSWERED, timeout=60_000)
     return [one.inner_text().strip() for one in page.locator(ANSWERS).all()]
 
 
