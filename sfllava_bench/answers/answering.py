@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,10 @@ from torch import Tensor
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.prefetch import Decoded
+from sfllava_bench.answers.subquestions import CAPTION_TOKENS, answer_in_parts
 from sfllava_bench.answers.video_model import VideoModel
+from sfllava_bench.captions.captioner import Read
+from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_core.answering.sharing import ContextError
 from sfllava_core.prompts import PromptError
@@ -49,6 +53,8 @@ def answer_video(
     *,
     batch: int = 16,
     shared: FilmFeatures | None = None,
+    words: Words | None = None,
+    read: Read | None = None,
 ) -> Iterator[list[Record]]:
     """Records of a video's questions, a batch at a time; the last one is of the watching itself.
 
@@ -56,19 +62,35 @@ def answer_video(
         decoded: the frames, or the error that came in their place.
         batch: questions answered together.
         shared: features of the frames, where several experiments look at them.
+        words, read: captions and language models, and how more of a video is read (`VideoFolder.read`), where a
+            language model has a say.
+
+    Raises:
+        JudgeError: the language model cannot be used, or does not answer any more.
     """
     start = time.perf_counter()
     if decoded.error is not None:
         yield [failure(question, "video", decoded.error) for question in questions]
         return
     try:
-        frames, video = watch(llm, experiment, decoded.frames, shared)
+        if experiment.told:
+            frames = decoded.frames.sampled(experiment.method.sample)
+            video = words.told(experiment, decoded.video, frames, read)
+        else:
+            frames, video = watch(llm, experiment, decoded.frames, shared)
+    except VideoError as error:
+        yield [failure(question, "video", error) for question in questions]
+        return
     except (ContextError, *OUT_OF_MEMORY) as error:
         release_memory()
         yield [failure(question, "watch", error) for question in questions]
         return
     for first in range(0, len(questions), batch):
-        yield ask(llm, experiment, video, questions[first : first + batch])
+        some = questions[first : first + batch]
+        if experiment.worded:  # what a server has said is not waited with until others are through
+            yield from ([record] for record in ask_in_words(experiment, video, some, words))
+        else:
+            yield ask(llm, experiment, video, some)
     part = 1 if shared is None else shared.experiments
     stages = {"decode": decoded.seconds / part, "waited": decoded.waited / part, **video.stopwatch.seconds}
     stages["total"] = time.perf_counter() - start
@@ -98,6 +120,38 @@ def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmF
         video.stopwatch.seconds["encode"] += shared.stopwatch.seconds["encode"] / shared.experiments
     video.asking = experiment.asking
     return frames, video
+
+
+def ask_in_words(experiment: Experiment, video, questions: list[Question], words: Words) -> Iterator[Record]:
+    """A record of each question, as they come: of captions, or of D-CoDe's way by sub-questions."""
+    by_key = {question.key: question for question in questions}
+    ask, stage = (words.records, "answer") if experiment.told else (words.taken_apart, "subquestions")
+    with closing(ask(experiment, video, questions)) as coming:
+        start = time.perf_counter()
+        for record in coming:
+            video.stopwatch.seconds[stage] += time.perf_counter() - start
+            if not experiment.told and "error" not in record:
+                record |= in_parts(words.llm, experiment, video, by_key[record["key"]], record["subquestions"])
+            yield {**record, "seconds": round(time.perf_counter() - start, 6)}
+            start = time.perf_counter()
+
+
+def in_parts(llm: VideoModel, experiment: Experiment, video, question: Question, subquestions: list[str]) -> Record:
+    """Sub-questions asked of the video's model, then the question itself with their answers before it."""
+
+    def generate(prompt: tuple[str, str], most: int) -> str:
+        limit = most if most == CAPTION_TOKENS else experiment.new_tokens(question.task)
+        return video.generate([prompt], max_new_tokens=limit, share_prefix=experiment.share == "video")[0].text
+
+    try:
+        if llm.prompt_style != "vicuna" or len(question.questions) > 1:
+            raise PromptError("D-CoDe's sub-questions have prompts for 'vicuna' (7B) alone, and for one question")
+        method, text = experiment.method, question.questions[0]
+        answer, captions = answer_in_parts(generate, method, text, question.options, subquestions)
+    except OF_ONE_QUESTION as error:
+        release_memory()
+        return failure(question, "answer", error)
+    return {"answers": [answer], "captions": captions}
 
 
 def ask(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> list[Record]:

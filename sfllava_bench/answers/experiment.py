@@ -1,16 +1,23 @@
 """An experiment, as data: what a model sees of which videos, what it is asked, and how."""
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from sfllava_bench.answers.journal import Record
+from sfllava_bench.answers.subquestions import WORDINGS
 from sfllava_bench.answers.video_model import VideoModel, model_fingerprint, rope_of
+from sfllava_bench.captions.methods import ToldInWords
+from sfllava_bench.captions.words import OWN
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question, questions_fingerprint
 from sfllava_bench.questions.toy import of_other_films
+from sfllava_bench.scores.chat import Judge
 from sfllava_core.answering.rope import ROPE_TYPES
 from sfllava_core.methods.base import PAPERS_ROPE, Method, Rope, SpecError
+from sfllava_core.methods.dcode import DCoDe
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import ALL_PARTS, PromptParts
@@ -50,7 +57,13 @@ class Experiment:
     other_film: a control: each question is asked about the next film in place of its own.
     asked: questions at hand, in place of those of annotation files.
     videos: their folder.
+    reasoner: the language model that reads captions (`ToldInWords`) or takes questions apart (`subquestions`): a
+        server, or "own", the model's own language model on text alone.
+    captions, features: files that somebody has, in place of what the model makes: captions (`read_captions`), and one
+        vector a clip (safetensors, by the video's name).
+    subquestions: "original", or another wording of `WORDINGS`: D-CoDe's questions are taken apart first; "" does not.
     published, note: what to compare with.
+    llm: the language model that the published numbers were made with; by another there is nothing to compare.
     cell: the paper's (table, model size, row, benchmark) that it makes, or stands for in miniature.
     """
 
@@ -72,9 +85,14 @@ class Experiment:
     other_film: bool = False
     asked: tuple[Question, ...] | None = None
     videos: Path | None = None
+    reasoner: Judge | str | None = None
+    captions: Path | None = None
+    features: Path | None = None
+    subquestions: str = ""
     published: dict[str, float] | None = None
     note: str = ""
     cell: tuple[str, ...] = ()
+    llm: str = ""
 
     def __post_init__(self) -> None:
         for name, allowed in (("by", CHOOSING), ("share", SHARING), ("prompts", PROMPTS), ("decoder", DECODING)):
@@ -89,6 +107,46 @@ class Experiment:
             )
         if self.max_videos is not None and self.max_videos < 1:
             raise ExperimentError(f"max_videos={self.max_videos}: take at least 1 video, or None for all")
+        self._check_words()
+
+    def _check_words(self) -> None:
+        """What a language model has a say in is asked in the published way alone."""
+        if isinstance(self.reasoner, str) and self.reasoner != OWN:
+            raise ExperimentError(f"reasoner={self.reasoner!r}: give a server (`Judge`), or {OWN!r}")
+        if self.subquestions and not (isinstance(self.method, DCoDe) and self.subquestions in WORDINGS):
+            raise ExperimentError(
+                f"subquestions={self.subquestions!r} with {self.method}: they are D-CoDe's (dcode_...), their wording "
+                f"one of {', '.join(WORDINGS)}"
+            )
+        if self.worded and (self.by, self.prompts, self.parts) != ("generation", "own", ALL_PARTS):
+            raise ExperimentError(
+                f"{self.method} with a language model: it is asked in its own words, and writes its answer: leave out "
+                "by, prompts and parts"
+            )
+        for name, wanted in (("captions", self.told), ("features", self.told and "embeddings" in self.method.wants)):
+            if getattr(self, name) is not None and not wanted:
+                raise ExperimentError(f"{name}={getattr(self, name)}: {self.method} has no use for them")
+
+    @property
+    def told(self) -> bool:
+        """Whether videos are told in words, which a language model reads."""
+        return isinstance(self.method, ToldInWords)
+
+    @property
+    def worded(self) -> bool:
+        """Whether a language model beside, or instead of, the video's has a say."""
+        return self.told or bool(self.subquestions)
+
+    @property
+    def without_reasoner(self) -> str:
+        """What to do where a language model is needed and none is named; empty where one is, or none is needed."""
+        if self.reasoner is not None or not self.worded:
+            return ""
+        does = "reads the captions" if self.told else "takes questions apart"
+        return (
+            f"{self.id}: {self.method} needs a language model that {does}: give --reasoner MODEL --reasoner-url URL "
+            f"of a server that speaks the OpenAI protocol, or --reasoner {OWN}, the model's own on text alone"
+        )
 
     @property
     def asking(self) -> Method:
@@ -145,7 +203,16 @@ class Experiment:
             "max_new_tokens": limits if len({*limits.values()}) > 1 else limits[OPEN_ENDED],
             "resize": self.resize,
             "decoder": self.decoder,
+            **(self._words() if self.worded else {}),
         }
+
+    def _words(self) -> dict[str, object]:
+        """JSON-able: who reads what, where a language model has a say."""
+        reader = self.reasoner.model if isinstance(self.reasoner, Judge) else self.reasoner
+        files = {name: getattr(self, name) for name in ("captions", "features")}
+        given = {name: file_mark(path) for name, path in files.items() if path is not None}
+        apart = {"subquestions": self.subquestions} if self.subquestions else {}
+        return {"reasoner": reader, **given, **apart}
 
     def record(self, questions: list[Question], llm: VideoModel) -> dict[str, object]:
         """JSON-able: all that an answer depends on; the settings, and the questions' and the model's fingerprints.
@@ -209,6 +276,29 @@ def defined_method(text: str) -> Method:
             f"the run's method is {text!r}, and no code for it is defined here, which reads its answers: "
             f"define it first (run its notebook's cell, or import its file), then score again ({error})"
         ) from None
+
+
+def file_mark(path: Path) -> str:
+    """Stands for a file's content.
+
+    Raises:
+        ExperimentError: it cannot be read.
+    """
+    try:
+        about = path.stat()
+        return content_mark(path, about.st_size, about.st_mtime_ns)
+    except OSError as error:
+        raise ExperimentError(f"{path}: {error.strerror}: give another file") from None
+
+
+@cache
+def content_mark(path: Path, size: int, time_ns: int) -> str:
+    """A file read through, once while it stays as it is."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()[:16]
 
 
 def model_files(model: str) -> list[list]:

@@ -20,12 +20,13 @@ import transformers
 
 from sfllava_bench.answers.answering import FilmFeatures, answer_video
 from sfllava_bench.answers.counts import Outcome, collect
-from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.experiment import Experiment, ExperimentError
 from sfllava_bench.answers.journal import Journal, Record
 from sfllava_bench.answers.prefetch import prefetch
 from sfllava_bench.answers.progress import Progress
 from sfllava_bench.answers.surroundings import Surroundings
 from sfllava_bench.answers.video_model import VideoModel
+from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import Question
 from sfllava_core import __version__
 from sfllava_core.video.folder import VideoFolder
@@ -62,13 +63,17 @@ def run(
         JournalError: a file is of other settings, questions or weights, or in use.
         HostError: a disk is full, a folder is gone, ...; what is answered is kept, and nothing recorded as failed.
         ModelError: the model gives numbers without sense; likewise.
-        ExperimentError: an experiment without questions.
+        ExperimentError: an experiment without questions, or without the language model that it needs.
+        JudgeError: that language model cannot be used, or does not answer any more; what is answered is kept.
         ValueError: two experiments of one id, or no question in a batch.
     """
     if len({experiment.id for experiment in experiments}) < len(experiments):
         raise ValueError("experiments that are run in one loop need ids of their own: two have the same")
     if batch < 1:
         raise ValueError(f"batch={batch}: answer at least 1 question at a time")
+    for one in experiments:
+        if one.without_reasoner:
+            raise ExperimentError(one.without_reasoner)
     with ExitStack() as stack:
         journals: dict[str, Journal] = {}
         left: Questions = {}
@@ -81,7 +86,9 @@ def run(
         expected = sum(journal.settings["expected"] for journal in journals.values())
         counts = Counter(question.video for questions in left.values() for question in questions)
         bar = stack.enter_context(Progress(counts, expected - counts.total(), shown=progress))
-        answering = stack.enter_context(closing(records_of(llm, experiments, videos, left=left, batch=batch)))
+        words = stack.enter_context(Words(llm, out))
+        asked = records_of(llm, experiments, videos, left=left, batch=batch, words=words)
+        answering = stack.enter_context(closing(asked))
         for name, records in answering:
             journals[name].append(*({**record, **provenance(journals[name])} for record in records))
             bar.add(records)
@@ -97,15 +104,20 @@ def records_of(
     *,
     left: Questions | None = None,
     batch: int = 16,
+    words: Words | None = None,
 ) -> Iterator[tuple[str, list[Record]]]:
-    """(experiment's id, records of a batch of its questions), video by video; nothing is written anywhere.
+    """(experiment's id, records of a batch of its questions), video by video; but for captions nothing is written.
 
     Args:
         left: the questions that are to be asked, by the experiment's id; None asks all.
+        words: captions and language models, for experiments where one has a say.
         llm, videos, batch, and what is raised: as in `run`.
     """
+    if words is None and any(one.worded for one in experiments):
+        raise ExperimentError("captions are kept in a folder: give words=Words(llm, out), or use `run`")
     left = {experiment.id: experiment.questions() for experiment in experiments} if left is None else left
     here = Surroundings(videos, [question.video for questions in left.values() for question in questions])
+    told = {"words": words, "read": here.read}
     for group in sharing(experiments):
         jobs = jobs_of(group, left)
         names, read = [name for name, _ in jobs], partial(read_video, llm, group, here)
@@ -115,7 +127,7 @@ def records_of(
                 shared = FilmFeatures(llm, decoded.frames, group[0].resize, len(group)) if several else None
                 for experiment in (one for one in group if one.id in asked):
                     own = asked[experiment.id]
-                    for records in answer_video(llm, experiment, own, decoded, batch=batch, shared=shared):
+                    for records in answer_video(llm, experiment, own, decoded, batch=batch, shared=shared, **told):
                         yield experiment.id, records
 
 
