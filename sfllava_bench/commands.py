@@ -49,6 +49,20 @@ def named_experiments(
     decoder: Annotated[
         Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
     ] = "auto",
+    reasoner: Annotated[
+        str | None,
+        Option(metavar="MODEL", help="the language model of llovi, videotree, --subquestions; own: the model's"),
+    ] = None,
+    reasoner_url: Annotated[str | None, Option(help="its OpenAI-compatible endpoint, as --judge-url")] = None,
+    subquestions: Annotated[
+        bool, Option("--subquestions", help="dcode_... alone: the reasoner takes each question apart first")
+    ] = False,
+    captions: Annotated[
+        Path | None, Option(help="JSON file of captions, in place of those that the model makes")
+    ] = None,
+    features: Annotated[
+        Path | None, Option(help="safetensors file of videotree's features, in place of the CLS")
+    ] = None,
 ) -> "list[Experiment]":
     """The paper's experiments of these names, or these methods on what `--annotations` and `--videos` give."""
     from sfllava_bench.runs.experiments import make_experiments
@@ -56,8 +70,11 @@ def named_experiments(
 
     options = {
         "model": model, "annotations": annotations, "videos": videos, "max_videos": max_videos,
-        "max_new_tokens": max_new_tokens, "by": by, "decoder": decoder,
+        "max_new_tokens": max_new_tokens, "by": by, "decoder": decoder, "captions": captions, "features": features,
+        "reasoner": make_reasoner(reasoner, reasoner_url),
     }  # fmt: skip
+    if subquestions:
+        options["subquestions"] = "original"
     if run and method:
         raise ValueError(f"--method {' '.join(method)}: --run {' '.join(run)} says already what is seen")
     if run:
@@ -67,6 +84,16 @@ def named_experiments(
     if profile != "full":
         raise ValueError(f"--profile {profile}: it goes with --run; --method takes --max-videos")
     return own_experiments(method, benchmark, **options)
+
+
+def make_reasoner(name: str | None, url: str | None) -> "Judge | str | None":
+    """The language model of that name, at this address; "own" is the video model's own."""
+    from sfllava_bench.captions.words import OWN
+    from sfllava_bench.scores.chat import Judge
+
+    if url and name in (None, OWN):
+        raise ValueError(f"--reasoner-url {url}: give --reasoner MODEL with it, the model's name on that server")
+    return name if name in (None, OWN) else Judge(name, url)
 
 
 def make_judge(

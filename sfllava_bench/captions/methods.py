@@ -116,6 +116,7 @@ class ToldLLoVi(ToldInWords):
     every_s: float = 1.0
     every: int = 1
 
+    credit: ClassVar[str] = "llovi"  # a key of `scoring.CREDITS`, for a number beside ours
     published: ClassVar[dict[str, str]] = {
         "captions": "LaViLa, 1 s (EgoSchema); LLaVA-1.5-13B, every 2 s (NExT-QA, IntentQA)",
         "language model": "gpt-3.5-turbo-0613 (EgoSchema), gpt-4-1106-preview (NExT-QA, IntentQA)",

@@ -37,6 +37,8 @@ def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> li
             for row, entry in group["rows"].items():
                 for benchmark in group["benchmarks"]:
                     theirs = (group["table"], size, entry.get("row", row), benchmark)
+                    if isinstance(entry["method"], dict) and benchmark not in entry["method"]:
+                        continue
                     if theirs[2] not in table_rows(paper, group["table"], size, benchmark):
                         continue
                     published = published_values(paper, *theirs)
@@ -56,6 +58,7 @@ def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> li
                         published=published,
                         note="; ".join(filter(None, notes)),
                         cell=(group["table"], size, str(row), benchmark),
+                        **{name: entry[name] for name in ("llm", "subquestions") if name in entry},
                     )
                     limit = one.new_tokens(find_benchmark(benchmark).task)  # which a toy profile's task may not have
                     experiments.append(replace(one, max_new_tokens=limit))

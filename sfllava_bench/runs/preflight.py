@@ -14,6 +14,7 @@ import torch
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.surroundings import check_room
+from sfllava_bench.captions.reasoner import Reasoner
 from sfllava_bench.peers.loading import load_config
 from sfllava_bench.questions.records import Question
 from sfllava_bench.runs.opening import check_files
@@ -141,8 +142,10 @@ def check_experiments(
     for model, method, scaled in dict.fromkeys((one.model, one.method, one.rope_factor) for one in experiments):
         for lines, new in zip((obstacles, notes), check_memory(model, method, rope_scaling=scaled)):
             lines += new
-    for lines, new in zip((obstacles, notes), check_judge(judge)):
-        lines += new
+    readers = {(one.reasoner, one.without_reasoner): one for one in experiments if one.worded}
+    for found in (check_judge(judge), *map(check_reasoner, readers.values())):
+        for lines, new in zip((obstacles, notes), found):
+            lines += new
     return Preflight(videos, dict(counts), obstacles, notes)
 
 
@@ -153,6 +156,19 @@ def check_judge(judge: Judge | None) -> tuple[list[str], list[str]]:
     try:
         with Chat(replace(judge, tries=min(judge.tries, 3))) as chat:
             return [], [f"the judge answers as {chat.ping()!r}"]
+    except JudgeError as error:
+        return [str(error)], []
+
+
+def check_reasoner(experiment: Experiment) -> tuple[list[str], list[str]]:
+    """Is there a language model that reads, where one is needed, and does it answer? (obstacles, notes)."""
+    if experiment.without_reasoner:
+        return [experiment.without_reasoner], []
+    if not experiment.worded or not isinstance(experiment.reasoner, Judge):
+        return [], []
+    try:
+        with Reasoner(replace(experiment.reasoner, tries=min(experiment.reasoner.tries, 3))) as reasoner:
+            return [], [f"the reasoner answers as {reasoner.ping()!r}"]
     except JudgeError as error:
         return [str(error)], []
 

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from operator import add
+from itertools import chain
 from pathlib import Path
 
 from sfllava_bench.answers.counts import Outcome
@@ -12,6 +12,7 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
+from sfllava_bench.captions.words import OWN
 from sfllava_bench.peers.loading import load_model
 from sfllava_bench.questions.annotations import AnnotationError
 from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
@@ -19,7 +20,7 @@ from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
 from sfllava_bench.reports.run import Run
 from sfllava_bench.reports.timing import OneByOne, compare_ways
-from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
+from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_reasoner, check_videos
 from sfllava_bench.scores.chat import Judge, JudgeError
 from sfllava_bench.scores.judge import judge_answers, judgements_file, kinds_of, settings_of
 from sfllava_core.checkpoints import ModelError
@@ -113,14 +114,41 @@ def score(
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
         say(f"{experiment.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
-    note = "; ".join(filter(None, (experiment.note, experiment.method.caveat)))
-    told = {"run": experiment.id, "published": experiment.published, "note": note, "plan": asked_for}
+    published, words = in_words(experiment, outcome)
+    note = "; ".join(filter(None, (experiment.note, experiment.method.caveat, *words)))
+    told = {"run": experiment.id, "published": published, "note": note, "plan": asked_for}
     results = make_results(questions, outcome, judgements, one_by_one=ways, **told)
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")
     say(f"{experiment.id}: report: {folder / 'report.html'}")
     tell_no_score(results, say)
     return results
+
+
+def in_words(experiment: Experiment, outcome: Outcome) -> tuple[dict[str, float] | None, list[str]]:
+    """What there is to compare a run with, and what its report must say, where a language model has a say.
+
+    Published numbers stand beside those of their own language model alone.
+    """
+    if not experiment.worded:
+        return experiment.published, []
+    reader = outcome.settings["reasoner"]
+    told = [f"{experiment.method}: captions {captioner(experiment)}, read by {language_model(experiment, reader)}"]
+    if experiment.subquestions:
+        told = [f"sub-questions ({experiment.subquestions}) by {language_model(experiment, reader)}"]
+    if not experiment.published or reader == experiment.llm:
+        return experiment.published, told
+    return {}, [*told, f"published with {experiment.llm}: another language model, so nothing is compared"]
+
+
+def captioner(experiment: Experiment) -> str:
+    """Who told the videos."""
+    return f"by {experiment.model}" if experiment.captions is None else f"of the file {experiment.captions.name}"
+
+
+def language_model(experiment: Experiment, reader: str) -> str:
+    """Who read."""
+    return f"the language model of {experiment.model} itself" if reader == OWN else reader
 
 
 def tell_no_score(results: Results, say: Callable[[str], None]) -> None:
@@ -165,9 +193,8 @@ def preflight(
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in earlier.answers.watched}
     found = check_videos(earlier.questions, videos, watched=frozenset(watched))
-    obstacles, notes = map(
-        add, check_memory(experiment.model, experiment.method, rope_scaling=experiment.rope_factor), check_judge(judge)
-    )
+    memory = check_memory(experiment.model, experiment.method, rope_scaling=experiment.rope_factor)
+    obstacles, notes = map(list, map(chain, memory, check_judge(judge), check_reasoner(experiment)))
     found = replace(found, obstacles=[*obstacles, *check_room(earlier.folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))
