@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sfllava_bench.captions.captioner import Clips
 from sfllava_bench.captions.llovi import FROM_SUMMARY, NEXT, STANDARD, SUMMARY, LLoVi, summarise_and_answer
-from sfllava_bench.captions.prompts import Ask, Messages
+from sfllava_bench.captions.prompts import Ask, Messages, five
 from sfllava_bench.captions.trees import READINGS
 from sfllava_bench.captions.videotree import VideoTree
 from sfllava_core.methods.base import Grid, Method, SpecError
@@ -148,13 +148,13 @@ class ToldLLoVi(ToldInWords):
         if not told.given:  # each stands for `every` of those that the release counts, and takes the first of
             captions = [caption for caption in captions for _ in range(self.every)]
         if self.variant != "summary":
-            _, reply = setting.answer(asker(setting.request), setting.slots(captions, question, options, told.seconds))
-            return reply, {}
+            slots = setting.slots(captions, question, five(options), told.seconds)
+            return setting.answer(asker(setting.request), slots)[1], {}
         first = replace(SUMMARY, fps=setting.fps, every=setting.every, seed=0)
         asks = {"ask": asker(setting.request), "ask_summary": asker(first.request)}
         _, reply, summary = summarise_and_answer(
-            captions=captions, question=question, options=options, seconds=told.seconds, summary=first, final=setting,
-            **asks,
+            captions=captions, question=question, options=five(options), seconds=told.seconds, summary=first,
+            final=setting, **asks,
         )  # fmt: skip
         return reply, {"summary": summary}
 
@@ -219,7 +219,7 @@ class ToldVideoTree(ToldInWords):
         if told.features is None or (not isinstance(told.captions, str) and len(told.features) != len(told.captions)):
             number = 0 if told.features is None else len(told.features)
             raise ValueError(f"features of {number} frames, {len(told.captions)} captions: give one of both a frame")
-        found = self.setting.run(asker(self.setting.request), told.features, told.captions, question, options)
+        found = self.setting.run(asker(self.setting.request), told.features, told.captions, question, five(options))
         return str(found.pop("reply")), {name: found[name] for name in ("clusters", "nodes", "scores", "chosen")}
 
     def read_choice(self, text: str, options: Sequence[str]) -> int | None:

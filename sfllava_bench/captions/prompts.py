@@ -85,8 +85,8 @@ def prompt(method: str, name: str) -> Prompt:
     return known[name]
 
 
-def option_slots(options: Sequence[str]) -> dict[str, str]:
-    """The slots optionA, optionB ...
+def option_slots(options: Sequence[str | None]) -> dict[str, str | None]:
+    """The slots optionA, optionB ... of options, or of `five` of them.
 
     Raises:
         ValueError: more options than the templates have letters.
@@ -96,11 +96,14 @@ def option_slots(options: Sequence[str]) -> dict[str, str]:
     return {f"option{letter}": option for letter, option in zip(LETTERS, options)}
 
 
+def five(options: Sequence[str]) -> list[str | None]:
+    """Options with None for those that a question of fewer than five does not have: their lines are left out (ours)."""
+    return [*options, *[None] * (len(LETTERS) - len(options))]
+
+
 def with_options(text: str, slots: dict[str, object]) -> str:
-    """A template without the lines of options that a question of fewer than five does not have (ours)."""
-    if "optionA" not in slots:
-        return text
-    missing = [f"$option{letter}" for letter in LETTERS if f"option{letter}" not in slots]
+    """A template without the lines of options that are None."""
+    missing = [f"$option{letter}" for letter in LETTERS if slots.get(f"option{letter}", "") is None]
     return "\n".join(line for line in text.split("\n") if not any(slot in line for slot in missing))
 
 

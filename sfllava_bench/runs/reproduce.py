@@ -15,6 +15,7 @@ from sfllava_bench.answers.surroundings import check_room, host_at_fault
 from sfllava_bench.captions.words import OWN
 from sfllava_bench.peers.loading import load_model
 from sfllava_bench.questions.annotations import AnnotationError
+from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
@@ -136,6 +137,7 @@ def in_words(experiment: Experiment, outcome: Outcome) -> tuple[dict[str, float]
     told = [f"{experiment.method}: captions {captioner(experiment)}, read by {language_model(experiment, reader)}"]
     if experiment.subquestions:
         told = [f"sub-questions ({experiment.subquestions}) by {language_model(experiment, reader)}"]
+    told.append(f"{outcome.settings['expected']} questions of {find_benchmark(experiment.benchmark).title}")
     if not experiment.published or reader == experiment.llm:
         return experiment.published, told
     return {}, [*told, f"published with {experiment.llm}: another language model, so nothing is compared"]
