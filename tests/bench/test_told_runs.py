@@ -54,6 +54,12 @@ def tiny():
 
 
 @pytest.fixture
+def quick(monkeypatch):
+    """Captions that cost nothing, where they are not the point."""
+    monkeypatch.setattr(captioner, "tell", lambda llm, clips, *_: [f"#C clip {n}" for n in range(len(clips))])
+
+
+@pytest.fixture
 def films(tmp_path_factory):
     """Two films of PocketBench with their questions."""
     folder = tmp_path_factory.mktemp("films")
@@ -84,7 +90,7 @@ def counts(experiment, out) -> str:
 
 
 @pytest.mark.parametrize("method", ["llovi", "llovi-summary", "videotree", "videotree-aligned"])
-def test_books_balance_through_a_server_that_is_slow_fails_and_rambles(method, tiny, films, tmp_path):
+def test_books_balance_through_a_server_that_is_slow_fails_and_rambles(method, quick, tiny, films, tmp_path):
     with JudgeServer(MOODS) as server:
         (one,) = experiments(films, [method], reasoner=reader(server, tries=12))
         outcome = run(tiny, [one], VideoFolder(films), tmp_path, progress=False)[one.id]
@@ -118,7 +124,7 @@ def test_a_server_that_dies_stops_the_run_and_a_second_start_finishes(tiny, film
     assert kept.items() <= outcome.answers.items()
 
 
-def test_a_refused_request_is_a_failure_that_names_the_stride_that_would_fit(tiny, films, tmp_path):
+def test_a_refused_request_is_a_failure_that_names_the_stride_that_would_fit(quick, tiny, films, tmp_path):
     said = "This model's maximum context length is 100 tokens. However, your messages resulted in 160 tokens."
     refusal = (400, {}, json.dumps({"error": {"message": said}}).encode())
     with JudgeServer([refusal]) as server:
@@ -305,7 +311,7 @@ def test_a_narration_that_does_not_fit_the_own_context_names_the_stride(tiny, fi
 # Reports
 
 
-def test_a_report_names_variant_captioner_language_model_and_split(tiny, films, tmp_path):
+def test_a_report_names_variant_captioner_language_model_and_split(quick, tiny, films, tmp_path):
     with JudgeServer([RIGHT]) as server:
         files = {"model": str(ROOT / "data" / "tiny"), "annotations": POCKETBENCH, "videos": films, "max_videos": 1}
         options = {**files, "profile": "toy", "reasoner": reader(server)}
@@ -327,7 +333,7 @@ def test_a_report_names_variant_captioner_language_model_and_split(tiny, films, 
         assert {"accuracy", "accuracy_llovi_credit"} <= {metric.name for metric in llovi.metrics}
 
 
-def test_published_numbers_stand_beside_their_own_language_model_alone(tiny, films, tmp_path):
+def test_published_numbers_stand_beside_their_own_language_model_alone(quick, tiny, films, tmp_path):
     with JudgeServer([body_of("A because")]) as server:
         files = {"model": str(ROOT / "data" / "tiny"), "videos": films, "annotations": POCKETBENCH}
         one = make_experiment("table2_llovi", "egoschema", **files)
@@ -374,7 +380,7 @@ def test_without_a_language_model_the_error_says_the_way_out(tiny, films, tmp_pa
             experiments(films, ["llovi"], **wrong)
 
 
-def test_open_questions_and_short_films_fail_by_name(tiny, films, tmp_path):
+def test_open_questions_and_short_films_fail_by_name(quick, tiny, films, tmp_path):
     with JudgeServer([RIGHT]) as server:
         (one,) = experiments(films, ["videotree-as_released"], task="", reasoner=reader(server), max_videos=1)
         outcome = run(tiny, [one], VideoFolder(films), tmp_path, progress=False)[one.id]
@@ -383,7 +389,7 @@ def test_open_questions_and_short_films_fail_by_name(tiny, films, tmp_path):
                       "8 clusters of 6 frames"}  # fmt: skip
 
 
-def test_a_question_of_three_options_has_three_lines(tiny, films, tmp_path):
+def test_a_question_of_three_options_has_three_lines(quick, tiny, films, tmp_path):
     question = Question("own", "k", "pocket_0000", ("Which?",), "y", MULTIPLE_CHOICE, ("x", "y", "z"), 1)
     with JudgeServer([RIGHT, body_of("E")]) as server:
         (one,) = experiments(films, ["llovi"], reasoner=reader(server))
@@ -435,7 +441,7 @@ def test_sub_questions_are_off_by_default_and_dcodes_alone(films):
     assert "takes questions apart: give --reasoner" in apart.without_reasoner
 
 
-def test_a_film_that_cannot_be_decoded_fails_with_its_cause(tiny, films, tmp_path):
+def test_a_film_that_cannot_be_decoded_fails_with_its_cause(quick, tiny, films, tmp_path):
     (films / "pocket_0001.mp4").write_bytes(b"no film")
     with JudgeServer([RIGHT]) as server:
         (one,) = experiments(films, ["llovi"], reasoner=reader(server))
