@@ -116,6 +116,10 @@ class Experiment:
         asking = self.asking
         return (task == MULTIPLE_CHOICE and asking.max_choice_tokens) or asking.max_new_tokens
 
+    def no_repeat(self, task: str) -> int | None:
+        """The method's `no_repeat_ngram_size`, for a question of this kind: it is of open answers."""
+        return None if task == MULTIPLE_CHOICE else self.asking.no_repeat_ngram_size
+
     def questions(self) -> list[Question]:
         """What is asked.
 
@@ -136,6 +140,7 @@ class Experiment:
     def settings(self) -> dict[str, object]:
         """JSON-able: how the questions are asked; `max_new_tokens` by kind of question, where they differ."""
         limits = {task: self.new_tokens(task) for task in (MULTIPLE_CHOICE, OPEN_ENDED)}
+        size = self.no_repeat(OPEN_ENDED)
         return {
             "method": str(self.method),
             "prompts": self.prompts,
@@ -145,6 +150,7 @@ class Experiment:
             "max_new_tokens": limits if len({*limits.values()}) > 1 else limits[OPEN_ENDED],
             "resize": self.resize,
             "decoder": self.decoder,
+            **({} if size is None else {"no_repeat_ngram_size": size}),
         }
 
     def record(self, questions: list[Question], llm: VideoModel) -> dict[str, object]:
