@@ -89,7 +89,7 @@ def answer_video(
 def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):
     """(frames that the experiment samples, the watched video): the one place where the model looks."""
     method = experiment.method
-    frames = frames if shared is None else frames.sampled(method.sample)
+    frames = frames if shared is None and experiment.ranks is None else frames.sampled(method.sample)
     # A picture made of several frames has features of its own: nothing of it can be shared.
     if shared is None or method.own_features or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
         video = llm.watch_frames(frames, method, resize=experiment.resize)

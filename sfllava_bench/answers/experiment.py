@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sfllava_bench.answers.journal import Record
+from sfllava_bench.answers.ranks import ranked_methods, ranks_fingerprint
 from sfllava_bench.answers.video_model import VideoModel, model_fingerprint, rope_of
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.benchmarks.base import find_benchmark
@@ -33,6 +34,7 @@ class Experiment:
 
     id: names its run's folder.
     method: what the model sees of a video (tables 4 to 6).
+    ranks: a file of KTV's keyframes and their ranks by question (ranks.py), each of which then sees its own tokens.
     prompts: "own" asks, and reads choices, as the method was published; "paper" asks every method as SlowFast-LLaVA
         does, so that two methods differ in what is seen alone.
     parts: the parts of the prompt (table 7).
@@ -56,6 +58,7 @@ class Experiment:
 
     id: str
     method: Method = SlowFast()
+    ranks: Path | None = None
     prompts: str = "own"
     parts: PromptParts = ALL_PARTS
     by: str = "generation"
@@ -120,11 +123,22 @@ class Experiment:
         """The method's `no_repeat_ngram_size`, for a question of this kind: it is of open answers."""
         return None if task == MULTIPLE_CHOICE else self.asking.no_repeat_ngram_size
 
+    @property
+    def caveat(self) -> str:
+        """What a reader of its numbers must be told of the method."""
+        return f"keyframes and ranks by question: {self.ranks.name}" if self.ranks else self.method.caveat
+
+    def methods(self, questions: list[Question]) -> dict[str, Method]:
+        """Question's key -> the method that it is asked through. Raises RanksError (an AnnotationError)."""
+        if self.ranks is None:
+            return {question.key: self.method for question in questions}
+        return ranked_methods(self.method, self.ranks, questions)
+
     def questions(self) -> list[Question]:
         """What is asked.
 
         Raises:
-            AnnotationError: the annotation files cannot be used.
+            AnnotationError: the annotation files, or the file of ranks, cannot be used.
             ExperimentError: none is left.
         """
         found = load_annotations(self.benchmark, self.annotations) if self.asked is None else list(self.asked)
@@ -135,6 +149,8 @@ class Experiment:
         if not found:
             where = self.annotations or self.id
             raise ExperimentError(f"{where}: no question of kind {self.task or 'any'} is left to ask")
+        if self.ranks is not None:
+            self.methods(found)  # says now what is wrong with them
         return of_other_films(found) if self.other_film else found
 
     def settings(self) -> dict[str, object]:
@@ -151,6 +167,7 @@ class Experiment:
             "resize": self.resize,
             "decoder": self.decoder,
             **({} if size is None else {"no_repeat_ngram_size": size}),
+            **({} if self.ranks is None else {"ranks": ranks_fingerprint(self.ranks)}),
         }
 
     def record(self, questions: list[Question], llm: VideoModel) -> dict[str, object]:

@@ -113,7 +113,7 @@ def score(
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
         say(f"{experiment.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
-    note = "; ".join(filter(None, (experiment.note, experiment.method.caveat)))
+    note = "; ".join(filter(None, (experiment.note, experiment.caveat)))
     told = {"run": experiment.id, "published": experiment.published, "note": note, "plan": asked_for}
     results = make_results(questions, outcome, judgements, one_by_one=ways, **told)
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)

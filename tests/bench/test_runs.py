@@ -158,7 +158,7 @@ def test_rows_of_ktv_are_its_papers(listed):
     }  # fmt: skip
     assert {one.method.token_count() for name, one in found.items() if "dense" in name} == {1872}
     assert {one.method.token_count() for name, one in found.items() if "sparse" in name} == {504}
-    assert all("KTV's paper (AAAI 2026)" in one.note and "--ranks" in one.note for one in found.values())
+    assert all("KTV's paper (AAAI 2026)" in one.note and "no ranks" in one.caveat for one in found.values())
 
 
 def test_models_trained_on_videos_do_not_fit_the_toy_and_are_told_so():
