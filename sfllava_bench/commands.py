@@ -45,6 +45,9 @@ def named_experiments(
     max_new_tokens: Annotated[
         int | None, Option("--max-new-tokens", help="an answer is cut there; else where the method was published with")
     ] = None,
+    ranks: Annotated[
+        Path | None, Option(help="KTV's ranks of keyframes: JSON, {question: [[frame, rank], ...]}; else it has none")
+    ] = None,
     by: Annotated[Literal["generation", "likelihood"], Option(help="how choices are made")] = "generation",
     decoder: Annotated[
         Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
@@ -70,8 +73,8 @@ def named_experiments(
 
     options = {
         "model": model, "annotations": annotations, "videos": videos, "max_videos": max_videos,
-        "max_new_tokens": max_new_tokens, "by": by, "decoder": decoder, "captions": captions, "features": features,
-        "reasoner": make_reasoner(reasoner, reasoner_url),
+        "max_new_tokens": max_new_tokens, "ranks": ranks, "by": by, "decoder": decoder, "captions": captions,
+        "features": features, "reasoner": make_reasoner(reasoner, reasoner_url),
     }  # fmt: skip
     if subquestions:
         options["subquestions"] = "original"

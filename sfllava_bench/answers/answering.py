@@ -111,7 +111,7 @@ def answer_video(
 def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):
     """(frames that the experiment samples, the watched video): the one place where the model looks."""
     method = experiment.method
-    frames = frames if shared is None else frames.sampled(method.sample)
+    frames = frames if shared is None and experiment.ranks is None else frames.sampled(method.sample)
     # A picture made of several frames has features of its own: nothing of it can be shared.
     if shared is None or method.own_features or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
         video = llm.watch_frames(frames, method, resize=experiment.resize)
@@ -198,13 +198,17 @@ def choose(experiment: Experiment, video, questions: list[Question]) -> dict[str
 
 def write(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> dict[str, Record]:
     """What the model writes for each question, token counts with it; two answers for a pair of paraphrases."""
-    by_limit: dict[int, list[Question]] = {}
+    alike: dict[tuple[int, int | None], list[Question]] = {}
     for question in questions:
-        by_limit.setdefault(experiment.new_tokens(question.task), []).append(question)
+        alike.setdefault((experiment.new_tokens(question.task), experiment.no_repeat(question.task)), []).append(
+            question
+        )
     found = {}
-    for limit, some in by_limit.items():
+    for (limit, no_repeat), some in alike.items():
         prompts = [prompt for question in some for prompt in prompts_of(question, llm.prompt_style, experiment)]
-        said = iter(video.generate(prompts, max_new_tokens=limit, share_prefix=experiment.share == "video"))
+        options = {} if no_repeat is None else {"no_repeat_ngram_size": no_repeat}  # which not every model need know
+        shared = experiment.share == "video"
+        said = iter(video.generate(prompts, max_new_tokens=limit, share_prefix=shared, **options))
         for question in some:
             own = [next(said) for _ in question.questions]
             found[question.key] = {

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from sfllava_bench.answers.journal import Record
+from sfllava_bench.answers.ranks import ranked_methods, ranks_fingerprint
 from sfllava_bench.answers.subquestions import WORDINGS
 from sfllava_bench.answers.video_model import VideoModel, model_fingerprint, rope_of
 from sfllava_bench.captions.methods import ToldInWords
@@ -40,6 +41,7 @@ class Experiment:
 
     id: names its run's folder.
     method: what the model sees of a video (tables 4 to 6).
+    ranks: a file of KTV's keyframes and their ranks by question (ranks.py), each of which then sees its own tokens.
     prompts: "own" asks, and reads choices, as the method was published; "paper" asks every method as SlowFast-LLaVA
         does, so that two methods differ in what is seen alone.
     parts: the parts of the prompt (table 7).
@@ -69,6 +71,7 @@ class Experiment:
 
     id: str
     method: Method = SlowFast()
+    ranks: Path | None = None
     prompts: str = "own"
     parts: PromptParts = ALL_PARTS
     by: str = "generation"
@@ -174,11 +177,26 @@ class Experiment:
         asking = self.asking
         return (task == MULTIPLE_CHOICE and asking.max_choice_tokens) or asking.max_new_tokens
 
+    def no_repeat(self, task: str) -> int | None:
+        """The method's `no_repeat_ngram_size`, for a question of this kind: it is of open answers."""
+        return None if task == MULTIPLE_CHOICE else self.asking.no_repeat_ngram_size
+
+    @property
+    def caveat(self) -> str:
+        """What a reader of its numbers must be told of the method."""
+        return f"keyframes and ranks by question: {self.ranks.name}" if self.ranks else self.method.caveat
+
+    def methods(self, questions: list[Question]) -> dict[str, Method]:
+        """Question's key -> the method that it is asked through. Raises RanksError (an AnnotationError)."""
+        if self.ranks is None:
+            return {question.key: self.method for question in questions}
+        return ranked_methods(self.method, self.ranks, questions)
+
     def questions(self) -> list[Question]:
         """What is asked.
 
         Raises:
-            AnnotationError: the annotation files cannot be used.
+            AnnotationError: the annotation files, or the file of ranks, cannot be used.
             ExperimentError: none is left.
         """
         found = load_annotations(self.benchmark, self.annotations) if self.asked is None else list(self.asked)
@@ -189,11 +207,14 @@ class Experiment:
         if not found:
             where = self.annotations or self.id
             raise ExperimentError(f"{where}: no question of kind {self.task or 'any'} is left to ask")
+        if self.ranks is not None:
+            self.methods(found)  # says now what is wrong with them
         return of_other_films(found) if self.other_film else found
 
     def settings(self) -> dict[str, object]:
         """JSON-able: how the questions are asked; `max_new_tokens` by kind of question, where they differ."""
         limits = {task: self.new_tokens(task) for task in (MULTIPLE_CHOICE, OPEN_ENDED)}
+        size = self.no_repeat(OPEN_ENDED)
         return {
             "method": str(self.method),
             "prompts": self.prompts,
@@ -204,6 +225,8 @@ class Experiment:
             "resize": self.resize,
             "decoder": self.decoder,
             **(self._words() if self.worded else {}),
+            **({} if size is None else {"no_repeat_ngram_size": size}),
+            **({} if self.ranks is None else {"ranks": ranks_fingerprint(self.ranks)}),
         }
 
     def _words(self) -> dict[str, object]:

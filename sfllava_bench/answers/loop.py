@@ -11,6 +11,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from sfllava_bench.answers.video_model import VideoModel
 from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import Question
 from sfllava_core import __version__
+from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
 
@@ -118,17 +120,22 @@ def records_of(
     left = {experiment.id: experiment.questions() for experiment in experiments} if left is None else left
     here = Surroundings(videos, [question.video for questions in left.values() for question in questions])
     told = {"words": words, "read": here.read}
+    methods = {experiment.id: experiment.methods(left[experiment.id]) for experiment in experiments}
     for group in sharing(experiments):
         jobs = jobs_of(group, left)
-        names, read = [name for name, _ in jobs], partial(read_video, llm, group, here)
+        names, read = [name for name, _ in jobs], partial(read_video, llm, group, here, ranked(group, left, methods))
         with closing(prefetch(names, read, workers=videos.workers, count=videos.prefetch)) as reading:
             for (_, asked), decoded in zip(jobs, reading):
                 several = len(group) > 1
                 shared = FilmFeatures(llm, decoded.frames, group[0].resize, len(group)) if several else None
                 for experiment in (one for one in group if one.id in asked):
-                    own = asked[experiment.id]
-                    for records in answer_video(llm, experiment, own, decoded, batch=batch, shared=shared, **told):
-                        yield experiment.id, records
+                    ways: dict[Method, list[Question]] = {}
+                    for question in asked[experiment.id]:
+                        ways.setdefault(methods[experiment.id][question.key], []).append(question)
+                    for method, own in ways.items():
+                        one, part = replace(experiment, method=method), decoded.share(len(ways))
+                        for records in answer_video(llm, one, own, part, batch=batch, shared=shared, **told):
+                            yield experiment.id, records
 
 
 def sharing(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
@@ -157,13 +164,24 @@ def jobs_of(group: list[Experiment], left: Questions) -> list[tuple[str, Questio
     return list(jobs.items())
 
 
-def read_video(llm: VideoModel, group: list[Experiment], here: Surroundings, name: str) -> Frames:
+def ranked(group: list[Experiment], left: Questions, methods: dict[str, dict[str, Method]]) -> dict[str, set[Method]]:
+    """Video -> the methods by which questions about it see keyframes of their own."""
+    found: dict[str, set[Method]] = {}
+    for one in (one for one in group if one.ranks is not None):
+        for question in left[one.id]:
+            found.setdefault(question.video, set()).add(methods[one.id][question.key])
+    return found
+
+
+def read_video(
+    llm: VideoModel, group: list[Experiment], here: Surroundings, ranked: dict[str, set[Method]], name: str
+) -> Frames:
     """The frames that any experiment of a group samples of a video, at the size that loses nothing for all of them.
 
     Also of those that have no question left about it: so features, and with them answers, do not depend on where a run
-    was broken off.
+    was broken off. (Features of `ranked` methods, whose frames are a question's own, are never shared.)
     """
-    methods, first = {one.method for one in group}, group[0]
+    methods, first = {one.method for one in group if one.ranks is None} | ranked.get(name, set()), group[0]
     sizes = {method.decoded_size(llm.image_size, first.resize) for method in methods}
     size = sizes.pop() if len(sizes) == 1 else None
     return here.read(name, [method.sample for method in sorted(methods, key=str)], decoder=first.decoder, size=size)

@@ -6,9 +6,9 @@ from pathlib import Path
 from transformers import LlavaNextConfig, LlavaNextVideoConfig, PretrainedConfig, VideoLlavaConfig
 
 from sfllava_bench.peers.base import settings_of
-from sfllava_bench.peers.llava_next_video import load_llava_next_video
-from sfllava_bench.peers.pllava import load_pllava
-from sfllava_bench.peers.video_llava import load_video_llava
+from sfllava_bench.peers.llava_next_video import LlavaNextVideo, load_llava_next_video
+from sfllava_bench.peers.pllava import Pllava, load_pllava
+from sfllava_bench.peers.video_llava import VideoLlava, load_video_llava
 from sfllava_core import checkpoints
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.model import VideoLLM
@@ -19,6 +19,7 @@ PEERS: dict[str, tuple[type[PretrainedConfig], Callable[..., VideoLLM]]] = {
     "VideoLlavaForConditionalGeneration": (VideoLlavaConfig, load_video_llava),
     "LlavaNextVideoForConditionalGeneration": (LlavaNextVideoConfig, load_llava_next_video),
 }
+METHODS = (Pllava, VideoLlava, LlavaNextVideo)  # each is its own model's: no other was trained to read it
 
 
 def peer_of(source: str) -> tuple[str | None, dict[str, object]]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import sfllava_bench.peers.loading  # noqa: F401  whose methods some rows name
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, published_in, published_values, table_rows

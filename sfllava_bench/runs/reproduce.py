@@ -116,7 +116,7 @@ def score(
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
         say(f"{experiment.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
     published, words = in_words(experiment, outcome)
-    note = "; ".join(filter(None, (experiment.note, experiment.method.caveat, *words)))
+    note = "; ".join(filter(None, (experiment.note, experiment.caveat, *words)))
     told = {"run": experiment.id, "published": published, "note": note, "plan": asked_for}
     results = make_results(questions, outcome, judgements, one_by_one=ways, **told)
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)

@@ -146,15 +146,20 @@ def test_answers_are_cut_where_the_method_was_published_with(llm, excerpts):
     assert limits(str(SPEC)) == ([128] * 3, 128)
 
     class Noting:
-        """A watched video that says how long its answers may be."""
+        """A watched video that says how long its answers may be, and what may not repeat in them."""
 
-        def generate(self, prompts, max_new_tokens, share_prefix):
-            return [Generation(str(max_new_tokens), [0], 1) for _ in prompts]
+        def generate(self, prompts, max_new_tokens, share_prefix, no_repeat_ngram_size=0):
+            return [Generation(f"{max_new_tokens} {no_repeat_ngram_size}", [0], 1) for _ in prompts]
 
     choice, other = load("egoschema", excerpts)
     opened = replace(other, task="open_ended")
     records = answers(llm, Experiment("a", parse_spec("dcode_nextqa")), Noting(), [opened, choice])
-    assert [(record["key"], record["answers"]) for record in records] == [(opened.key, ["128"]), (choice.key, ["16"])]
+    assert [(record["key"], record["answers"]) for record in records] == [
+        (opened.key, ["128 5"]),
+        (choice.key, ["16 0"]),
+    ]
+    assert Experiment("a", parse_spec("dcode_open")).settings()["no_repeat_ngram_size"] == 5
+    assert "no_repeat_ngram_size" not in Experiment("a", parse_spec("dcode_open"), prompts="paper").settings()
 
 
 def test_a_films_record_keeps_its_seconds_of_decoding_and_of_waiting_apart(llm, excerpts):
