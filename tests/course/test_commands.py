@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -162,6 +163,19 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(monkeypatch, absent, hea
     assert found_healthy is healthy
     for package in absent:
         assert f"  MISSING  {package}: pip install {package}" in lines
+
+
+def test_doctor_says_whether_a_checkpoints_tokenizer_is_as_the_released_codes(tmp_path):
+    done = command("doctor", "--model", "data/tiny")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tokenizer of data/tiny, vicuna prompts" in done.stdout and "ok       as the released code's" in done.stdout
+    wrong = shutil.copytree(ROOT / "data" / "tiny", tmp_path / "wrong")
+    settings = json.loads((wrong / "tokenizer.json").read_text())
+    (wrong / "tokenizer.json").write_text(json.dumps({**settings, "post_processor": None}))
+    done = command("doctor", "--model", wrong)
+    assert done.returncode == 1
+    assert "DIFFERS  a prompt has 0 beginning-of-sequence tokens; the released code's has 1" in done.stdout
+    assert command("doctor", "--model", tmp_path / "none").returncode == 1
 
 
 def test_speed_prints_both_ways_and_the_bound():
@@ -332,7 +346,7 @@ def test_words_that_are_no_command_end_with_code_2(words, message, capsys):
 
 def test_a_fault_of_our_own_and_a_developers_wish_show_a_traceback(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyError):
-        patch.setattr("sfllava_course.doctor.main", lambda: {}["x"])
+        patch.setattr("sfllava_course.doctor.main", lambda model: {}["x"])
         run_here(["doctor"])
     monkeypatch.setenv("SFLLAVA_DEBUG", "1")
     with pytest.raises(VideoError):
