@@ -154,7 +154,8 @@ def answers(
     video = watch(llm, path, chunk_frames)
     yield "\n| run at once | ms | bound, ms | times the bound |\n|---|---|---|---|"
     for what, (seconds, bound) in suffixes_and_steps(video, asked, new_tokens, hardware).items():
-        yield f"| {what} of {len(asked)} questions | {seconds * 1000:.2f} | {bound * 1000:.2f} | {seconds / bound:.1f} x |"
+        times = f"{seconds * 1000:.2f} | {bound * 1000:.2f} | {seconds / bound:.1f} x"
+        yield f"| {what} of {len(asked)} questions | {times} |"
     yield "\n| answered together | seconds a question, over the prefix |\n|---|---|"
     for batch, seconds in batch_seconds(video, questions(max(BATCHES)), new_tokens).items():
         yield f"| batch {batch} | {seconds:.4f} |"
