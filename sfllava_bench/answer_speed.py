@@ -5,12 +5,15 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from sfllava_core.answering.shared_prefix import SharedPrefixDecoder
 from sfllava_core.answering.sharing import encode_prompt
 from sfllava_core.answering.watched import WatchedVideo
 from sfllava_core.budget.arithmetic import ModelShape
 from sfllava_core.budget.hardware import GPU
+from sfllava_core.model import VideoLLM
 from sfllava_core.prompts import ALL_PARTS
 
 BATCHES = (1, 8, 32)
@@ -33,7 +36,8 @@ def suffixes_and_steps(
 ) -> dict[str, tuple[float, float]]:
     """(seconds, lower bound) of running the suffixes of all questions at once, and of one step of all answers.
 
-    The shortest of three tries; a step's is the mean of `steps`. At most as many questions as run together (`BATCH`).
+    The shortest of three tries, and of their steps, as the machine's own rates are the best of many tries. At most as
+    many questions as run together (`BATCH`).
     """
     llm = video.llm
     prompts = [video.asking.open_ended(question, llm.prompt_style, ALL_PARTS) for question in asked]
@@ -42,14 +46,20 @@ def suffixes_and_steps(
     for _ in range(TRIES):
         decoders = video.sharing.decoders(encoded, steps, True)
         _, decoder = next(decoders)
-        suffixes.append(seconds_of(lambda decoder=decoder: llm.logits(decoder.start()).argmax(dim=-1), llm.device))
+        suffixes.append(seconds_of(partial(run_suffixes, llm, decoder), llm.device))
         ids = torch.ones(len(decoder.padding), 1, dtype=torch.long, device=llm.device)
-        each.append(
-            seconds_of(lambda d=decoder, i=ids: [llm.logits(d.step(i)) for _ in range(steps)], llm.device) / steps
-        )
+        each += [seconds_of(partial(run_step, llm, decoder, ids), llm.device) for _ in range(steps)]
         decoders.close()
     work = lower_bounds(decoder, ModelShape.from_config(llm.model.config), hardware, llm.model.dtype.itemsize)
     return {"suffixes": (min(suffixes), work[0]), "a step": (min(each), work[1])}
+
+
+def run_suffixes(llm: VideoLLM, decoder: SharedPrefixDecoder) -> None:
+    llm.logits(decoder.start()).argmax(dim=-1)
+
+
+def run_step(llm: VideoLLM, decoder: SharedPrefixDecoder, ids: Int64[Tensor, "batch 1"]) -> None:
+    llm.logits(decoder.step(ids)).argmax(dim=-1)
 
 
 def lower_bounds(decoder: SharedPrefixDecoder, shape: ModelShape, hardware: GPU, size: int) -> tuple[float, float]:
