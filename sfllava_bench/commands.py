@@ -248,12 +248,15 @@ def seconds_a_question(
     new_tokens: Annotated[int, Option(help="length of each answer")] = 16,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps")] = "auto",
     dtype: Annotated[str, Option(help="float32, float16, bfloat16")] = "auto",
+    into: Annotated[
+        Path | None, Option(show_default=False, help="a page that the tables go into, docs/benchmarks.md")
+    ] = None,
 ) -> None:
     """Seconds a question, nothing shared against all; `decode`: frames a second."""
     if context.invoked_subcommand:
         return
     from sfllava_bench.random_models import random_llm
-    from sfllava_bench.speed import run
+    from sfllava_bench.speed import run, write_into
     from sfllava_core import VideoLLM
 
     required(video)  # before a model is made for nothing
@@ -261,7 +264,10 @@ def seconds_a_question(
         if number < 1:
             raise ValueError(f"{name} {number}: give at least 1")
     make = random_llm if model.startswith("random-") else VideoLLM.from_pretrained
-    run(make(model, device=device, dtype=dtype), video, tuple(questions), new_tokens)
+    llm = make(model, device=device, dtype=dtype)
+    lines = run(llm, video, tuple(questions), new_tokens)
+    if into is not None:
+        write_into(into, lines, llm.device)
 
 
 @command(speed, "speed decode --films 20")

@@ -85,12 +85,14 @@ def serve_app(
     return serve(model, ip, port, max_upload, browser)
 
 
-@command(app, "doctor")
-def doctor() -> int:
-    """Versions, device, decoders; what is missing, and how to get it."""
+@command(app, "doctor --model data/tiny")
+def doctor(
+    model: Annotated[str, Option(show_default=False, help="a checkpoint whose tokenizer is checked too")] = "",
+) -> int:
+    """Versions, device, decoders; what is missing, and how to get it. With --model: are prompts cut as they should?"""
     from sfllava_course.doctor import main
 
-    return main()
+    return main(model)
 
 
 @command(app, "run notebooks/08_reproduce.ipynb -p toy_videos 6")

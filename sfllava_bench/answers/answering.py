@@ -155,14 +155,20 @@ def in_parts(llm: VideoModel, experiment: Experiment, video, question: Question,
 
 
 def ask(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> list[Record]:
-    """Records of a batch; where it cannot be answered as a whole, question by question."""
+    """Records of a batch; where it cannot be answered as a whole, of its halves, or question by question.
+
+    Halves where memory was short; a prompt that cannot be asked would spoil each half that it is in.
+    """
     try:
         return answers(llm, experiment, video, questions)
     except OF_ONE_QUESTION as error:
-        release_memory()
         if len(questions) == 1:
+            release_memory()
             return [failure(questions[0], "answer", error)]
-    return [record for question in questions for record in ask(llm, experiment, video, [question])]
+        size = (len(questions) + 1) // 2 if isinstance(error, OUT_OF_MEMORY) else 1
+    release_memory()  # after the error is gone, which holds on to what was being computed
+    parts = [questions[first : first + size] for first in range(0, len(questions), size)]
+    return [record for part in parts for record in ask(llm, experiment, video, part)]
 
 
 def answers(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> list[Record]:

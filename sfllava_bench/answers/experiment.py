@@ -240,7 +240,9 @@ class Experiment:
     def record(self, questions: list[Question], llm: VideoModel) -> dict[str, object]:
         """JSON-able: all that an answer depends on; the settings, and the questions' and the model's fingerprints.
 
-        Names no folder or machine; a number that changes no answer (batches, workers, the device's name) is not in it.
+        Names no folder or machine, and no numbers of how the work is done (batches, workers, the device's name): they
+        change no answer in float32. In half precision products of other shapes are rounded otherwise, so that another
+        batch or device may change a close decision: what a run was done with stands in its sessions.
         """
         parts = self.parts
         if {parts.task_instruction} == {question.task == MULTIPLE_CHOICE for question in questions}:

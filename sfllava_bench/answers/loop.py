@@ -55,7 +55,8 @@ def run(
         videos: where the videos are; one that is not there fails its questions (`preflight` says so beforehand).
         out: out/<experiment.id>/<file> is written, or gone on with.
         retry_failed: try again what failed at an earlier start. What is answered is never asked again.
-        batch: questions answered together; a kill loses at most the batch that is being answered.
+        batch: questions answered together; a kill loses at most the batch that is being answered. In float32 it
+            changes no answer; in half precision the same batch on the same machine gives the same answers.
         progress: show a bar with videos done, rate and time left.
 
     Returns:
@@ -84,7 +85,7 @@ def run(
             journal = stack.enter_context(Journal(path, "answers", experiment.record(questions, llm)))
             journals[experiment.id], left[experiment.id] = journal, unanswered(journal, questions, retry_failed)
             if left[experiment.id]:
-                journal.append({"session": session(llm, len(left[experiment.id]), journal.repaired)})
+                journal.append({"session": session(llm, len(left[experiment.id]), journal.repaired, batch)})
         expected = sum(journal.settings["expected"] for journal in journals.values())
         counts = Counter(question.video for questions in left.values() for question in questions)
         bar = stack.enter_context(Progress(counts, expected - counts.total(), shown=progress))
@@ -199,12 +200,13 @@ def provenance(journal: Journal) -> Record:
     return {"run": journal.fingerprint, "method": journal.settings["method"], "model": journal.settings["model"]}
 
 
-def session(llm: VideoModel, left: int, repaired: int) -> Record:
-    """When, on what, and with which versions a run was started."""
+def session(llm: VideoModel, left: int, repaired: int, batch: int) -> Record:
+    """When, on what, with which versions and in what batches a run was started: in half precision it may matter."""
     gpu = torch.cuda.get_device_name(llm.device) if llm.device.type == "cuda" else None
     return {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "questions_left": left,
+        "batch": batch,
         "model_name": llm.name,
         "device": gpu or platform.machine(),
         "versions": {"sfllava_core": __version__, "torch": torch.__version__, "transformers": transformers.__version__},

@@ -142,7 +142,8 @@ class DCoDe(Method):
     }
     differs: ClassVar[str] = (
         "frames are compared by the tower's own CLS unless embeddings are handed in; tokens are merged in float32; "
-        "no sub-questions; an open-ended answer may be empty (no min_length); its prompts are for Vicuna alone"
+        "sub-questions are the bench's (sfllava_bench, --subquestions), and off by default; "
+        "an open-ended answer may be empty (no min_length); its prompts are for Vicuna alone"
     )
 
     def __post_init__(self) -> None:
