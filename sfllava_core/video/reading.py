@@ -69,7 +69,7 @@ def read_frames(
             f"num_frames={rules}: which picture decord gives for a frame may depend on the frames that are asked "
             "for with it, so ask it for one number at a time (decoder='auto' gives the same pictures for several)"
         )
-    return decode_in_worker(name, path, partial(choose, rules, path), size, timeout_s)
+    return decode_in_worker(name, path, rules, size, timeout_s)
 
 
 def decoder_for(path: Path, decoder: str) -> str:
