@@ -266,9 +266,12 @@ def decode(
     films: Annotated[int, Option(help="films of PocketBench, 0 for all")] = 0,
     num_frames: Annotated[int, Option(help="frames sampled of each file")] = 50,
     minutes: Annotated[float, Option(help="length of the long file")] = 3.0,
+    seeking: Annotated[
+        bool, Option("--seeking", help="too: a 720p file of that length, gone through and sought in")
+    ] = False,
 ) -> None:
-    """Frames a second: the decoding service against a child for each video."""
-    from sfllava_bench.decoding_speed import compare_decoding
+    """Frames a second: the decoding service against a child for each video, seeking against going through."""
+    from sfllava_bench.decoding_speed import compare_decoding, compare_seeking
 
     if num_frames < 1:
         raise ValueError(f"--num-frames {num_frames}: give at least 1")
@@ -277,6 +280,8 @@ def decode(
     if not 0 < minutes <= 600:
         raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
     show_table(compare_decoding(films or None, num_frames, 60 * minutes))
+    if seeking:
+        show_table(compare_seeking(60 * minutes, tuple(sorted({8, num_frames}))))
     print("the same frames to the last pixel, both ways")
 
 

@@ -55,7 +55,7 @@ def chosen_by(parent: socket.socket, requests: BinaryIO, total: int) -> list[int
 
 
 def answer_to(asked: Message, rule: Callable[[int], list[int]]) -> tuple[Message, np.ndarray | None]:
-    """What is said to a request, and the pixels that go with it. `rule` picks frames of a total, where no numbers say."""
+    """What is said to a request, and the pixels that go with it. `rule` picks frames where no numbers do."""
     path = Path(asked.get("read") or asked["open"])
     try:
         if "open" in asked:

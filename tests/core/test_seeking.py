@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
-from zoo import KEPT, X264, X265, Film, films, make_zoo, paint, read_number
+from zoo import KEPT, X265, Film, films, make_zoo, paint, read_number
 
 from sfllava_core.video import decoders
 from sfllava_core.video.decoders import PyAVReader, picture_of
@@ -87,7 +87,9 @@ def test_few_frames_are_decoded_where_keyframes_are_near_and_none_twice(tmp_path
         assert (len(reader.jumps), reader.through) == (jumps, 0)
 
 
-@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "yuv420p10le", "yuv444p", "yuv422p10le", "gray", "rgb24"])
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv420p", "yuvj420p", "yuv420p10le", "yuv444p", "yuv422p10le", "gray", "rgb24"]
+)
 def test_one_converter_for_all_frames_gives_the_pixels_that_one_for_each_gives(pixel_format):
     """Also where size, format, colour space or range change from frame to frame."""
     colours, rng = VideoReformatter(), np.random.default_rng(0)
