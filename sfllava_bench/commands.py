@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Context, Option
 
 from sfllava_bench.command_line import UsageError, command, commands, takes
+from sfllava_bench.loading_options import loading_options
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
 
@@ -176,7 +177,7 @@ def check(
 
 
 @command(bench, "bench run --profile toy --run table2_7b --benchmark egoschema", name="run")
-@takes(experiments=named_experiments, judge=make_judge)
+@takes(experiments=named_experiments, judge=make_judge, how=loading_options)
 def run_experiments(
     experiments: "Callable[[], list[Experiment]]",
     out: Out = Path("runs"),
@@ -185,6 +186,7 @@ def run_experiments(
     one_by_one: Annotated[int, Option(help="videos to ask again with nothing shared, to compare")] = 0,
     *,
     judge: "Callable[[], Judge | None]",
+    how: "Callable[[], dict]",
 ) -> int:
     """Make one run, or go on with it; several are a sweep with one table."""
     named = []
@@ -198,7 +200,7 @@ def run_experiments(
         named = experiments()
         options = {
             "judge": judge(), "allow_missing": allow_missing, "retry_failed": retry_failed, "one_by_one": one_by_one,
-            "say": show,
+            "say": show, **how(),
         }  # fmt: skip
         rows = sweep(named, out, **options) if len(named) > 1 else reproduce(named[0], out, **options).rows()
     except KeyboardInterrupt as error:

@@ -223,6 +223,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def decode_workers() -> int:
+    """How many videos are decoded at a time while a model works: the cores less two for it, from 1 to 16."""
+    return min(16, max(1, cores() - 2))
+
+
 def deadline_in(timeout_s: float | None) -> float:
     """When so many seconds are over, by the clock that only goes forward."""
     return math.inf if timeout_s is None else time.monotonic() + timeout_s
