@@ -48,7 +48,8 @@ def named_experiments(
     ] = None,
     by: Annotated[Literal["generation", "likelihood"], Option(help="how choices are made")] = "generation",
     decoder: Annotated[
-        Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
+        Literal["auto", "pyav", "decord", "torchcodec"],
+        Option(help="decord is the released code's reading, faults and all"),
     ] = "auto",
     reasoner: Annotated[
         str | None,

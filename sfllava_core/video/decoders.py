@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from sfllava_core.video.integrity import VideoError, open_av, read_packets, short_message, video_stream
+from sfllava_core.video.torchcodec_reader import TorchCodecReader
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
 THREADS = min(4, os.cpu_count() or 1)  # of one decoder; several may be at work
@@ -199,7 +200,7 @@ class ImageFolderReader:
             yield read_picture(self.pictures[index]), float("nan")
 
 
-DECODERS: dict[str, type] = {"pyav": PyAVReader, "decord": DecordReader}
+DECODERS: dict[str, type] = {"pyav": PyAVReader, "decord": DecordReader, "torchcodec": TorchCodecReader}
 
 
 def pictures_in(folder: Path) -> list[Path]:
