@@ -5,6 +5,7 @@ proved to be those that were asked for: on many files (transport streams, avi, e
 """
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ class TorchCodecReader:
             VideoError: it does not load here, or the file is none whose frames are known by their times.
         """
         try:
-            from torchcodec.decoders import VideoDecoder
+            decoders = import_module("torchcodec.decoders")  # an extra: the core imports its own dependencies alone
         except (RuntimeError, OSError) as error:
             remedy = f"install FFmpeg (4 to 8) with its shared libraries; or {OTHERWISE}"
             raise VideoError(path, "torchcodec is installed but does not load here", remedy) from error
@@ -41,7 +42,7 @@ class TorchCodecReader:
             raise VideoError(path, "torchcodec cannot tell its frames by their times", OTHERWISE)
         if is_mirrored(path):
             raise VideoError(path, "torchcodec does not mirror it as its display matrix says", OTHERWISE)
-        self.video = VideoDecoder(str(path), dimension_order="NHWC", device=device, num_ffmpeg_threads=1)
+        self.video = decoders.VideoDecoder(str(path), dimension_order="NHWC", device=device, num_ffmpeg_threads=1)
         self.total, self.fps = self.packets.frames, self.packets.fps
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], float]]:
