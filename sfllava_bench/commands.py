@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Context, Option
 
 from sfllava_bench.command_line import UsageError, command, commands, takes
+from sfllava_bench.loading_options import loading_options
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
 
@@ -50,7 +51,8 @@ def named_experiments(
     ] = None,
     by: Annotated[Literal["generation", "likelihood"], Option(help="how choices are made")] = "generation",
     decoder: Annotated[
-        Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
+        Literal["auto", "pyav", "decord", "torchcodec"],
+        Option(help="decord is the released code's reading, faults and all"),
     ] = "auto",
     reasoner: Annotated[
         str | None,
@@ -179,7 +181,7 @@ def check(
 
 
 @command(bench, "bench run --profile toy --run table2_7b --benchmark egoschema", name="run")
-@takes(experiments=named_experiments, judge=make_judge)
+@takes(experiments=named_experiments, judge=make_judge, how=loading_options)
 def run_experiments(
     experiments: "Callable[[], list[Experiment]]",
     out: Out = Path("runs"),
@@ -188,6 +190,7 @@ def run_experiments(
     one_by_one: Annotated[int, Option(help="videos to ask again with nothing shared, to compare")] = 0,
     *,
     judge: "Callable[[], Judge | None]",
+    how: "Callable[[], dict]",
 ) -> int:
     """Make one run, or go on with it; several are a sweep with one table."""
     named = []
@@ -201,7 +204,7 @@ def run_experiments(
         named = experiments()
         options = {
             "judge": judge(), "allow_missing": allow_missing, "retry_failed": retry_failed, "one_by_one": one_by_one,
-            "say": show,
+            "say": show, **how(),
         }  # fmt: skip
         rows = sweep(named, out, **options) if len(named) > 1 else reproduce(named[0], out, **options).rows()
     except KeyboardInterrupt as error:
@@ -275,9 +278,12 @@ def decode(
     films: Annotated[int, Option(help="films of PocketBench, 0 for all")] = 0,
     num_frames: Annotated[int, Option(help="frames sampled of each file")] = 50,
     minutes: Annotated[float, Option(help="length of the long file")] = 3.0,
+    seeking: Annotated[
+        bool, Option("--seeking", help="too: a 720p file of that length, gone through and sought in")
+    ] = False,
 ) -> None:
-    """Frames a second: the decoding service against a child for each video."""
-    from sfllava_bench.decoding_speed import compare_decoding
+    """Frames a second: the decoding service against a child for each video, seeking against going through."""
+    from sfllava_bench.decoding_speed import compare_decoding, compare_seeking
 
     if num_frames < 1:
         raise ValueError(f"--num-frames {num_frames}: give at least 1")
@@ -286,6 +292,8 @@ def decode(
     if not 0 < minutes <= 600:
         raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
     show_table(compare_decoding(films or None, num_frames, 60 * minutes))
+    if seeking:
+        show_table(compare_seeking(60 * minutes, tuple(sorted({8, num_frames}))))
     print("the same frames to the last pixel, both ways")
 
 

@@ -26,7 +26,7 @@ from sfllava_core.prompts import ALL_PARTS, PromptParts
 SHARING = ("video", "nothing")
 CHOOSING = ("generation", "likelihood")
 PROMPTS = ("own", "paper")
-DECODING = ("auto", "pyav", "decord")
+DECODING = ("auto", "pyav", "decord", "torchcodec")
 
 
 class ExperimentError(ValueError):

@@ -1,6 +1,7 @@
 """Any model that answers here, by its folder or name: a peer by what its config says, else an image LLM of our own."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 from transformers import LlavaNextConfig, LlavaNextVideoConfig, PretrainedConfig, VideoLlavaConfig
@@ -45,7 +46,10 @@ def load_model(path: str | Path, **options: object) -> VideoLLM:
     peer, _ = peer_of(source)
     if peer is None:
         return VideoLLM.from_pretrained(source, **options)
-    return PEERS[peer][1](source, **{name: one for name, one in options.items() if not name.startswith("rope")})
+    load, own = PEERS[peer][1], {name: one for name, one in options.items() if not name.startswith("rope")}
+    if unknown := own.keys() - signature(load).parameters.keys():
+        raise ModelError(f"{source}: a {peer} is not loaded with {', '.join(sorted(unknown))}: leave it out")
+    return load(source, **own)
 
 
 def load_config(path: str | Path) -> PretrainedConfig:

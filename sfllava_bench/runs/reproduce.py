@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ from sfllava_bench.questions.records import Question, fingerprint, questions_fin
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
 from sfllava_bench.reports.run import Run
-from sfllava_bench.reports.timing import OneByOne, compare_ways
+from sfllava_bench.reports.timing import OneByOne, compare_ways, timing
 from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_reasoner, check_videos
 from sfllava_bench.scores.chat import Judge, JudgeError
 from sfllava_bench.scores.judge import judge_answers, judgements_file, kinds_of, settings_of
@@ -42,6 +42,7 @@ def reproduce(
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
+    loading: Mapping[str, object] | None = None,
     batch: int = 16,
     progress: bool = True,
     say: Callable[[str], None] = print,
@@ -58,6 +59,8 @@ def reproduce(
         allow_missing: run although videos are missing; their questions count as failed in every number.
         retry_failed: ask again what failed at an earlier start.
         one_by_one: for this many videos, ask again one question at a time with nothing shared, and report both times.
+        loading: how the model is loaded: `device`, `device_map`, `dtype`, `quantization`, as of
+            `VideoLLM.from_pretrained`.
         batch, progress: as in `run`.
 
     Returns:
@@ -70,7 +73,7 @@ def reproduce(
     earlier = Run.of(experiment, out)  # what an earlier start has left
     questions = earlier.questions
     judge = judge if needs_judge(questions) else None
-    asked_for = fingerprints(experiment, questions, judge, one_by_one)
+    asked_for = fingerprints(experiment, questions, judge, one_by_one, loading)
     done = finished(earlier, asked_for, retry_failed)
     if done == "all":
         say(f"{experiment.id}: done already, {earlier.results.counts}")
@@ -81,12 +84,14 @@ def reproduce(
     showing = {"videos": videos, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
         return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
-    preflight(experiment, earlier, videos, judge, allow_missing, say)
-    llm = model_of(experiment, load)
+    preflight(experiment, earlier, videos, judge, allow_missing, say, loading, batch)
+    llm = model_of(experiment, load, loading)
     adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
     say(f"{experiment.id}: {outcome.counts(questions)}")
+    if outcome.watched:
+        say(f"{experiment.id}: {timing(outcome)}")
     ways = None
     if one_by_one:
         alone = one_at_a_time(experiment, questions, one_by_one)
@@ -189,13 +194,17 @@ def preflight(
     judge: Judge | None,
     allow_missing: bool,
     say: Callable,
+    loading: Mapping[str, object] | None = None,
+    batch: int = 16,
 ) -> None:
     """Videos, memory, room, judge; stops if something is missing. What was watched before is not opened again."""
     watched: set[str] = set()
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in earlier.answers.watched}
     found = check_videos(earlier.questions, videos, watched=frozenset(watched))
-    memory = check_memory(experiment.model, experiment.method, rope_scaling=experiment.rope_factor)
+    memory = check_memory(
+        experiment.model, experiment.method, rope_scaling=experiment.rope_factor, loading=loading, batch=batch
+    )
     obstacles, notes = map(list, map(chain, memory, check_judge(judge), check_reasoner(experiment)))
     found = replace(found, obstacles=[*obstacles, *check_room(earlier.folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
@@ -234,10 +243,18 @@ def one_at_a_time(experiment: Experiment, questions: list[Question], number: int
 
 
 def fingerprints(
-    experiment: Experiment, questions: list[Question], judge: Judge | None, one_by_one: int
+    experiment: Experiment,
+    questions: list[Question],
+    judge: Judge | None,
+    one_by_one: int,
+    loading: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
-    """Fingerprints of the request, of its answers and of all of it; equal means nothing to do."""
+    """Fingerprints of the request, of its answers and of all of it; equal means nothing to do.
+
+    Of how the model is loaded what its numbers depend on is in it, where it is asked for.
+    """
     answers = {**experiment.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
+    answers |= {name: str(loading[name]) for name in ("device", "dtype", "quantization") if name in (loading or {})}
     judged = None if judge is None else settings_of(questions, judge)
     return {"answers": fingerprint(answers), "all": fingerprint({**answers, "judge": judged})}
 
@@ -263,6 +280,12 @@ def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
     return f"{answered:,} of {expected:,} questions are answered and kept: the same command goes on"
 
 
-def model_of(experiment: Experiment, load: Callable[[str], object] | None = None) -> object:
+def model_of(
+    experiment: Experiment,
+    load: Callable[[str], object] | None = None,
+    loading: Mapping[str, object] | None = None,
+) -> object:
     """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants."""
-    return load_model(experiment.model, **experiment.loading) if load is None else load(experiment.model)
+    if load is not None:
+        return load(experiment.model)
+    return load_model(experiment.model, **experiment.loading, **(loading or {}))

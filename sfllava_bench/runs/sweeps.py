@@ -1,6 +1,6 @@
 """Many experiments: videos shared by all on one model, what is done skipped, what fails named, and one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def sweep(
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
+    loading: Mapping[str, object] | None = None,
     batch: int = 16,
     progress: bool = True,
     say: Callable[[str], None] = print,
@@ -53,9 +54,9 @@ def sweep(
     """
     options = {
         "judge": judge, "open_videos": open_videos, "allow_missing": allow_missing, "retry_failed": retry_failed,
-        "batch": batch, "progress": progress, "say": say,
+        "loading": loading, "batch": batch, "progress": progress, "say": say,
     }  # fmt: skip
-    kept = keep_last(load)
+    kept = keep_last(load, loading)
     found: dict[int, list[dict]] = {}  # by the experiment's place in the list
     for places in on_the_same_videos(experiments):
         options["load"] = partial(kept, experiments[places[0]])  # the model of all of these
@@ -111,6 +112,7 @@ def answer_together(
     open_videos: Callable[[Path], VideoFolder],
     allow_missing: bool,
     retry_failed: bool,
+    loading: Mapping[str, object] | None,
     batch: int,
     progress: bool,
     say: Callable[[str], None],
@@ -124,13 +126,14 @@ def answer_together(
     for experiment in experiments:
         earlier = Run.of(experiment, out)
         own = judge if needs_judge(earlier.questions) else None
-        if not finished(earlier, fingerprints(experiment, earlier.questions, own, 0), retry_failed):
+        if not finished(earlier, fingerprints(experiment, earlier.questions, own, 0, loading), retry_failed):
             asked.setdefault(experiment.id, (experiment, earlier.questions))
     if len(asked) < 2:
         return
     asks = any(needs_judge(questions) for _, questions in asked.values())
+    some = [one for one, _ in asked.values()]
     found = check_experiments(
-        [one for one, _ in asked.values()], judge if asks else None, out=out, open_videos=open_videos
+        some, judge if asks else None, out=out, open_videos=open_videos, loading=loading, batch=batch
     )
     found.require(allow_missing)
     llm, alike = load(experiments[0].model), {}
@@ -141,7 +144,9 @@ def answer_together(
     run(llm, some, videos, out, retry_failed=retry_failed, batch=batch, progress=progress)
 
 
-def keep_last(load: Callable[[str], object] | None) -> Callable[[Experiment, str], object]:
+def keep_last(
+    load: Callable[[str], object] | None, loading: Mapping[str, object] | None = None
+) -> Callable[[Experiment, str], object]:
     """A loader that gives the same model again while it is to be loaded in the same way."""
     kept: list[tuple[object, object]] = []
 
@@ -149,7 +154,7 @@ def keep_last(load: Callable[[str], object] | None) -> Callable[[Experiment, str
         wanted = (name, experiment.loading if load is None else None)
         if not kept or kept[0][0] != wanted:
             kept.clear()  # make room first
-            kept.append((wanted, model_of(experiment, load)))
+            kept.append((wanted, model_of(experiment, load, loading)))
         return kept[0][1]
 
     return loaded

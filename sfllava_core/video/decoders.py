@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,9 +15,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from sfllava_core.video.integrity import VideoError, open_av, read_packets, short_message, video_stream
+from sfllava_core.video.torchcodec_reader import TorchCodecReader
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
 THREADS = min(4, os.cpu_count() or 1)  # of one decoder; several may be at work
+PREDICTED = (2, 3)  # ffmpeg's types of pictures that are made from others: P and B
+WORTH_THREADS = 480 * 360  # pixels of a picture; smaller ones are decoded before another thread has taken them over
 WORTH_SEEKING = 16  # frames that a seek must spare: it empties the decoder's pipeline
 Picture = tuple[UInt8[np.ndarray, "height width 3"], float]  # RGB, and its time in seconds
 
@@ -68,11 +70,11 @@ class PyAVReader:
     name = "pyav"
 
     def __init__(self, path: Path):
+        from av.video.reformatter import VideoReformatter
+
         self.path, self.packets = path, read_packets(path)
-        self.total = self.packets.frames
-        with open_av(path) as container:
-            stream = video_stream(path, container)
-            self.fps = float(stream.average_rate or stream.guessed_rate or Fraction(0)) or float("nan")
+        self.total, self.fps = self.packets.frames, self.packets.fps
+        self.colours = VideoReformatter()  # one for all frames: making its tables anew takes as long as decoding does
 
     def read(self, indices: Sequence[int]) -> Iterator[Picture]:
         left = list(indices)
@@ -94,21 +96,32 @@ class PyAVReader:
                 place, key = self.packets_of(int(times[index]))
                 if frame is None or frame.pts != times[index]:
                     if key > at + WORTH_SEEKING:
-                        container.seek(int(self.packets.times[key]), stream=video_stream(self.path, container))
-                        decoding = self.frames(container)
+                        decoding = self.from_keyframe(container, int(self.packets.times[key]))
                     frame = next((f for f in decoding if f.pts is None or f.pts >= times[index]), None)
                     at = place
-                if frame is None or frame.pts != times[index]:
+                if frame is None or frame.pts != times[index] or frame.is_corrupt:
                     return
-                yield picture_of(frame)
+                yield picture_of(frame, self.colours)
+
+    def from_keyframe(self, container, time: int):
+        """Frames from the keyframe on that is shown at `time`; none where what decodes there is no keyframe.
+
+        A container may call any packet one: what follows would be decoded without the pictures that it is made from.
+        """
+        container.seek(time, stream=video_stream(self.path, container))
+        decoding = self.frames(container)
+        first = next((frame for frame in decoding if frame.pts is None or frame.pts >= time), None)
+        if first is not None and first.pts == time and first.key_frame and first.pict_type not in PREDICTED:
+            yield first
+            yield from decoding
 
     def packets_of(self, time: int) -> tuple[int, int]:
         """Places, in storage, of the frame shown at `time` and of the keyframe that it can be decoded from.
 
-        A keyframe will do if it is stored *and* shown no later: the pictures that are shown before it but stored
-        behind it (an open group of pictures) need those of the group before.
+        A keyframe will do if it is shown, and stored *and* shown no later: the pictures that are shown before it but
+        stored behind it (an open group of pictures) need those of the group before.
         """
-        times, keys = self.packets.times, self.packets.keys
+        times, keys = self.packets.times, self.packets.keys & self.packets.shown
         place = int(np.flatnonzero((times == time) & self.packets.shown)[0])
         before = np.flatnonzero(keys[: place + 1] & (times[: place + 1] <= time))
         return place, int(before[-1]) if len(before) else 0
@@ -120,7 +133,7 @@ class PyAVReader:
             for frame in self.frames(container):
                 while wanted and wanted[0] == seen:
                     wanted.pop(0)
-                    yield picture_of(frame)
+                    yield picture_of(frame, self.colours)
                 seen += 1
                 if not wanted and self.packets.indexed:
                     return
@@ -133,10 +146,12 @@ class PyAVReader:
             )
 
     def frames(self, container):
-        """Decode from where the container stands, with a few threads."""
+        """Decode from where the container stands, large pictures with a few threads."""
         stream = video_stream(self.path, container)
-        if not stream.codec_context.is_open:
-            stream.thread_type, stream.codec_context.thread_count = "AUTO", THREADS
+        context = stream.codec_context
+        if not context.is_open:
+            stream.thread_type = "AUTO"
+            context.thread_count = THREADS if context.width * context.height >= WORTH_THREADS else 1
         return container.decode(stream)
 
 
@@ -185,7 +200,7 @@ class ImageFolderReader:
             yield read_picture(self.pictures[index]), float("nan")
 
 
-DECODERS: dict[str, type] = {"pyav": PyAVReader, "decord": DecordReader}
+DECODERS: dict[str, type] = {"pyav": PyAVReader, "decord": DecordReader, "torchcodec": TorchCodecReader}
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -222,11 +237,14 @@ def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], path.name
 
 
-def picture_of(frame) -> Picture:
-    """RGB pixels of a PyAV frame, turned and mirrored as the file's display matrix says, and its time."""
+def picture_of(frame, colours) -> Picture:
+    """RGB pixels of a PyAV frame, turned and mirrored as the file's display matrix says, and its time.
+
+    colours: the `VideoReformatter` that makes RGB of it; its threads take longer to start than they save.
+    """
     from av.sidedata.sidedata import Type
 
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is not None:
         pixels = displayed(pixels, np.frombuffer(matrix, dtype=np.int32))

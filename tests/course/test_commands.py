@@ -412,6 +412,16 @@ def test_decoding_is_compared_with_a_child_for_each_video(capsys):
     assert last == "the same frames to the last pixel, both ways"
 
 
+def test_seeking_is_compared_with_going_through(capsys):
+    words = ["speed", "decode", "--films", "1", "--num-frames", "4", "--minutes", "0.1", "--seeking"]
+    assert run_here(words) == 0
+    *_, head, few, more, last = capsys.readouterr().out.splitlines()
+    assert "decoded, going through" in head and few.startswith("720p of 12 s") and more.startswith("720p of 12 s")
+    keyframes, sampled, through, sought = map(int, few.split()[4:8])
+    assert sampled == 4 <= sought <= through <= 288 and keyframes > 1
+    assert last == "the same frames to the last pixel, both ways"
+
+
 def test_other_frames_are_no_speed(monkeypatch, capsys):
     from sfllava_bench import decoding_speed
 
