@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sfllava_core.defaults import CLIP, POCKETBENCH, required
-from sfllava_core.video.decoders import PyAVReader
+from sfllava_core.video.decoders.pyav import PyAVReader
 from sfllava_core.video.folder import VIDEO_SUFFIXES
 from sfllava_core.video.frames import sample_frame_indices
 from sfllava_core.video.reading import read_frames

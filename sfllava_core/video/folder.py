@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import SupportsIndex
 
-from sfllava_core.video.decoders import IMAGE_SUFFIXES
+from sfllava_core.video.decoders.images import IMAGE_SUFFIXES
 from sfllava_core.video.frames import FrameRule, Frames
 from sfllava_core.video.integrity import VideoError
 from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames

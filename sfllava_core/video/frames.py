@@ -13,7 +13,7 @@ from typing import SupportsIndex
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from sfllava_core.video.decoders import FrameReader, Recounted
+from sfllava_core.video.decoders.base import FrameReader, Recounted
 from sfllava_core.video.integrity import VideoError, short_message
 
 FrameRule = SupportsIndex | Callable[[int], Sequence[SupportsIndex]]  # N of the paper, or a rule: total -> indices

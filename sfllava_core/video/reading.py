@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import SupportsIndex
 
-from sfllava_core.video.decoders import DECODERS, FrameReader, open_reader
+from sfllava_core.video.decoders.base import FrameReader
+from sfllava_core.video.decoders.opening import DECODERS, open_reader
 from sfllava_core.video.frames import FrameRule, Frames, choose, decode
 from sfllava_core.video.integrity import LOG, checked_path
 from sfllava_core.video.service import decode_in_worker

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sfllava_core.video.decoders import open_reader
+from sfllava_core.video.decoders.opening import open_reader
 from sfllava_core.video.frames import choose, decode
 from sfllava_core.video.integrity import REENCODE, VideoError, checked_path
 

@@ -6,8 +6,8 @@ import pytest
 from av.video.reformatter import VideoReformatter
 from zoo import KEPT, X265, Film, films, make_zoo, paint, read_number
 
-from sfllava_core.video import decoders
-from sfllava_core.video.decoders import PyAVReader, picture_of
+from sfllava_core.video.decoders import pyav
+from sfllava_core.video.decoders.pyav import PyAVReader, picture_of
 
 NAMES = [*KEPT, *(film.name for film in films())]
 # Where no frame ever is a key (intra refresh; old decoders that do not say so), the first jump is the last.
@@ -37,7 +37,7 @@ class Jumping(PyAVReader):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_jumping_to_every_keyframe_gives_the_same_pixels_as_going_through(name, zoo, monkeypatch):
-    monkeypatch.setattr(decoders, "WORTH_SEEKING", 1)
+    monkeypatch.setattr(pyav, "WORTH_SEEKING", 1)
     path, numbers = zoo[name]
     reader, indices = Jumping(path), list(range(0, len(numbers), 9))
     read, through = list(reader.read(indices)), list(PyAVReader(path).by_count(indices))
@@ -60,7 +60,7 @@ FILMS = [
 @pytest.mark.parametrize("film", FILMS, ids=lambda film: film.name)
 def test_a_container_that_calls_every_packet_a_keyframe_is_not_believed(film, tmp_path, monkeypatch):
     """What it sends a decoder to is a picture made from others: grey, torn, or none at all. The pixels stay right."""
-    monkeypatch.setattr(decoders, "WORTH_SEEKING", 1)
+    monkeypatch.setattr(pyav, "WORTH_SEEKING", 1)
     honest, numbers = film.make(tmp_path)
     lying = tmp_path / f"lying_{film.name}"
     with av.open(str(honest)) as source, av.open(str(lying), "w") as out:

@@ -9,8 +9,8 @@ from conftest import DOG, GRAND_PRIX
 from zoo import BFRAMES, X264, X265, Film, read_number
 
 from sfllava_core import VideoError, read_frames, sample_frame_indices
-from sfllava_core.video.decoders import open_reader
-from sfllava_core.video.torchcodec_reader import TorchCodecReader
+from sfllava_core.video.decoders.opening import open_reader
+from sfllava_core.video.decoders.torchcodec import TorchCodecReader
 
 try:
     import torchcodec.decoders  # noqa: F401

@@ -1,63 +1,20 @@
-"""The decoders behind `reading.read_frames`: PyAV, decord, and folders of images, all as one small protocol.
-
-A decoder opens a path and gives `total`, `fps` and, for a sorted list of indices, the frames one after another,
-so that only the sampled frames are ever kept. Frame number i is the i-th frame that is shown.
-"""
+"""PyAV, the default decoder."""
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
-from sfllava_core.video.integrity import VideoError, open_av, read_packets, short_message, video_stream
-from sfllava_core.video.torchcodec_reader import TorchCodecReader
+from sfllava_core.video.decoders.base import Picture, Recounted
+from sfllava_core.video.integrity import VideoError, open_av, read_packets, video_stream
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
 THREADS = min(4, os.cpu_count() or 1)  # of one decoder; several may be at work
 PREDICTED = (2, 3)  # ffmpeg's types of pictures that are made from others: P and B
 WORTH_THREADS = 480 * 360  # pixels of a picture; smaller ones are decoded before another thread has taken them over
 WORTH_SEEKING = 16  # frames that a seek must spare: it empties the decoder's pipeline
-Picture = tuple[UInt8[np.ndarray, "height width 3"], float]  # RGB, and its time in seconds
-
-
-@runtime_checkable
-class FrameReader(Protocol):
-    """An open video. `read` takes indices that never decrease and yields (RGB uint8 picture, seconds) for each.
-
-    A reader may find by decoding that `total` was wrong; it then raises `Recounted`, with the right `total` set.
-    """
-
-    name: str
-    total: int
-    fps: float
-
-    def read(self, indices: Sequence[int]) -> Iterator[Picture]: ...
-
-
-class Recounted(Exception):
-    """The file shows another number of frames than its packets let expect: sample again."""
-
-
-def open_reader(decoder: str | Callable[[Path], FrameReader], path: Path) -> FrameReader:
-    """Open `path` with a decoder, by name or by callable; anything that goes wrong is a `VideoError`."""
-    reader: Any = decoder if callable(decoder) else DECODERS.get(decoder, ImageFolderReader)
-    name = getattr(reader, "name", getattr(reader, "__name__", "decoder"))
-    try:
-        opened = reader(path)
-    except VideoError:
-        raise
-    except ModuleNotFoundError as error:
-        raise VideoError(path, f"the decoder {name} is not installed", f"pip install {error.name}") from error
-    except Exception as error:
-        raise VideoError(path, f"{name} cannot open it: {short_message(error)}") from error
-    if opened.total < 1:
-        raise VideoError(path, "it holds no video frames")
-    return opened
 
 
 class PyAVReader:
@@ -153,88 +110,6 @@ class PyAVReader:
             stream.thread_type = "AUTO"
             context.thread_count = THREADS if context.width * context.height >= WORTH_THREADS else 1
         return container.decode(stream)
-
-
-class DecordReader:
-    """decord, as the released code reads: its faults come with it, so its pictures may be others than were asked for.
-
-    It seeks badly where frames are stored in another order than they are shown (B-frames in avi, HEVC, MPEG-2, open
-    groups of pictures, transport streams) and counts frames that an edit list hides.
-    """
-
-    name = "decord"
-    chunk = 8  # frames fetched at once: bounds memory, and lets decord skip between neighbours
-
-    def __init__(self, path: Path):
-        import decord
-
-        decord.logging.set_level(decord.logging.QUIET)
-        self.path = path
-        stored = read_packets(path).stored
-        self.video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-        self.total, self.fps = len(self.video), float(self.video.get_avg_fps())
-        if self.total > stored:  # asked for a frame that is not there, decord never returns
-            raise VideoError(path, f"decord counts {self.total} frames but {stored} are there: damaged or cut short")
-
-    def read(self, indices: Sequence[int]) -> Iterator[Picture]:
-        for start in range(0, len(indices), self.chunk):
-            some = list(indices[start : start + self.chunk])
-            seconds = self.video.get_frame_timestamp(some)[:, 0]
-            yield from zip(self.video.get_batch(some).asnumpy(), map(float, seconds))
-
-
-class ImageFolderReader:
-    """A folder of images in natural order: frame2 before frame10 (the released code sorts by name)."""
-
-    name = "images"
-
-    def __init__(self, path: Path):
-        self.fps = float("nan")
-        self.pictures = sorted(pictures_in(path), key=natural_key)
-        self.total = len(self.pictures)
-        if not self.pictures:
-            raise VideoError(path, "the folder holds no images", f"put frames in it ({', '.join(IMAGE_SUFFIXES)})")
-
-    def read(self, indices: Sequence[int]) -> Iterator[Picture]:
-        for index in indices:
-            yield read_picture(self.pictures[index]), float("nan")
-
-
-DECODERS: dict[str, type] = {"pyav": PyAVReader, "decord": DecordReader, "torchcodec": TorchCodecReader}
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """The images of a folder, in no order."""
-    return [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-
-
-def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """An image as 8-bit RGB, turned as its EXIF tag says; 16-bit greys lose their lower half.
-
-    Raises:
-        VideoError: it cannot be read, or its numbers have no known scale (32-bit and floating point).
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode in ("I", "F"):
-                cause = f"its pixels are 32-bit numbers (mode {picture.mode!r}), which have no scale"
-                raise VideoError(path, cause, "save it with 8 bits a colour")
-            if picture.mode.startswith("I;16"):
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            return np.asarray(picture.convert("RGB"))
-    except VideoError:
-        raise
-    except Exception as error:
-        raise VideoError(path, f"not an image that can be read: {error}", "remove or replace this image") from error
-
-
-def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that compares runs of digits as numbers; "f1" and "f01" by their letters."""
-    parts = [part for part in re.split(r"(\d+)", path.name.lower()) if part]
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], path.name
 
 
 def picture_of(frame, colours) -> Picture:

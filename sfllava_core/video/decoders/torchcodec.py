@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
+from sfllava_core.video.decoders.base import Picture
 from sfllava_core.video.integrity import VideoError, open_av, read_packets, video_stream
 
 CHUNK = 8  # frames that lie on the device at once
@@ -45,7 +45,7 @@ class TorchCodecReader:
         self.video = decoders.VideoDecoder(str(path), dimension_order="NHWC", device=device, num_ffmpeg_threads=1)
         self.total, self.fps = self.packets.frames, self.packets.fps
 
-    def read(self, indices: Sequence[int]) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], float]]:
+    def read(self, indices: Sequence[int]) -> Iterator[Picture]:
         times = np.sort(self.packets.times[self.packets.shown]) * self.packets.tick
         for start in range(0, len(indices), CHUNK):
             some = list(indices[start : start + CHUNK])
