@@ -97,7 +97,7 @@ def test_a_planted_circle_and_a_planted_upward_import_are_found(small_house):
 
 
 def test_the_core_is_small():
-    """The method in one sitting; beside it the rooms where each rival, model family and decoder has a file of its own."""
+    """The method in one sitting; beside it rooms where each rival, model family and decoder has a file of its own."""
     rooms = [ROOT / "sfllava_core" / name for name in ("methods", "backbones", "video/decoders")]
     files = [path for path in (ROOT / "sfllava_core").rglob("*.py") if path.parent not in rooms]
     lines = sum(len(path.read_text().splitlines()) for path in files)
