@@ -5,6 +5,7 @@ the pieces differ where a text begins and behind special tokens: Vicuna's Senten
 each text, so that one stands by itself between the video and the line break behind it; Yi's (34B, ChatML) never does.
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,9 +34,8 @@ def from_sentencepiece(tokenizer, model: Path, begins: bool):
     Args:
         begins: whether a text begins with the beginning-of-sequence token.
     """
-    from sentencepiece import SentencePieceProcessor
-
-    marked = SentencePieceProcessor(model_file=str(model)).encode("\n", out_type=str)[0] == SPACE
+    pieces = import_module("sentencepiece").SentencePieceProcessor(model_file=str(model))
+    marked = pieces.encode("\n", out_type=str)[0] == SPACE
     mark_spaces(tokenizer, "first" if marked else "never")
     if begins:
         first = tokenizer.bos_token
