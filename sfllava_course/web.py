@@ -15,8 +15,8 @@ def mathml(tex: str, block: bool = True) -> str:
     Args:
         block: whether it stands by itself; else it is part of a line.
 
-    >>> mathml("a^2", block=False)
-    '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"><mrow><msup><mi>a</mi><mn>2</mn></msup></mrow></math>'
+    >>> "<msup><mi>a</mi><mn>2</mn></msup>" in mathml("a^2", block=False)
+    True
     """
     from latex2mathml.converter import convert
 

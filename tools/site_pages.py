@@ -126,7 +126,7 @@ PROMPTS = ("code_prompt_show", "code_prompt_hide")
 
 
 def one_picture_each(cell: NotebookNode) -> list[NotebookNode]:
-    """A cell, and one without source for each picture after its first: the site's builder asks cells for descriptions."""
+    """A cell, and one without source for each picture after its first: a description is of a whole cell here."""
     from sfllava_course.web import description
 
     parts, outputs = [cell], cell.get("outputs", [])

@@ -58,7 +58,7 @@ def listed(block: list[str]) -> list[str]:
 
 
 def escaped(line: str) -> str:
-    """Characters that are markup in reStructuredText stand for themselves; what is between backticks is code as it is."""
+    """Characters that are markup there stand for themselves; what is between backticks is code as it is."""
     return MARKUP.sub(lambda found: found[0] if found[0].startswith("`") else f"\\{found[0]}", line)
 
 
