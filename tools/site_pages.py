@@ -84,7 +84,7 @@ def write_site(
         shutil.copytree(SETTINGS, pages, ignore=shutil.ignore_patterns("*.css"))
         shutil.copytree(SETTINGS, pages / "static", ignore=shutil.ignore_patterns("*.py"))
         write_course(chapters, learners, pages)
-        write_docs(pages)
+        write_docs(chapters, pages)
         write_api(packages, pages / "api")
         words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", f"{folder}/read"]
         done = subprocess.run([*words, str(pages), str(built)], capture_output=True, text=True, check=False)
@@ -153,13 +153,30 @@ def question(notebook: NotebookNode) -> str:
     return match[1] if match else ""
 
 
-def write_docs(pages: Path) -> None:
-    """The pages of docs/; the glossary and the index of the paper, which share a file, as two."""
+def write_docs(chapters: list[Path], pages: Path) -> None:
+    """The pages of docs/; the glossary and the index of the paper, which share a file, as two, with links."""
     for name in DOCS:
         shutil.copy(ROOT / "docs" / f"{name}.md", pages)
     glossary, index = (ROOT / "docs" / "glossary.md").read_text().split("\n# ", maxsplit=1)
-    (pages / "glossary.md").write_text(glossary)
-    (pages / "paper_index.md").write_text(f"# {index}")
+    (pages / "glossary.md").write_text(linked(glossary, chapters, -1))
+    index = re.sub(r"`([A-Za-z_.]+)`", r"{py:obj}`\1 <.\1>`", index)  # any object whose name ends like this
+    (pages / "paper_index.md").write_text("# " + linked(index, chapters, 2))
+
+
+def linked(text: str, chapters: list[Path], column: int) -> str:
+    """A table's chapter numbers, which stand in this column, as links to the chapters."""
+    paths = {int(path.stem[:2]): path.name for path in chapters if path.stem[:2].isdigit()}
+
+    def link(found: re.Match) -> str:
+        return f"[{found[0]}]({paths[int(found[0])]})" if int(found[0]) in paths else found[0]
+
+    lines = text.split("\n")
+    for place, line in enumerate(lines):
+        if line.startswith("| "):
+            cells = line.strip("|").split("|")
+            cells[column] = re.sub(r"\d+", link, cells[column])
+            lines[place] = f"|{'|'.join(cells)}|"
+    return "\n".join(lines)
 
 
 def write_api(packages: tuple[str, ...], folder: Path) -> None:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 
 def described(figure: Figure, text: str) -> Figure:
-    """The figure, with the text that stands for it. Line breaks become spaces."""
-    figure.set_label(" ".join(text.split()))
+    """The figure, with the text that stands for it: one line, ended by a full stop."""
+    figure.set_label(" ".join(text.split()).rstrip(".") + ".")
     tell_notebook()
     return figure
 
@@ -49,13 +49,18 @@ def titles_of(axes: Iterable[Axes]) -> str:
 
 
 def courses(axis: Axes) -> str:
-    """How each named line of a drawing runs: where it starts, where it ends, and how far it goes up and down."""
+    """How each named line of a drawing runs: from where to where, and between what, if that is more."""
     told = []
     for line in axis.get_lines():
-        heights = np.asarray(line.get_ydata(), dtype=float)
         if not line.get_label().startswith("_"):  # matplotlib's name for what has none
-            told.append(
-                f"{line.get_label()}: starts at {heights[0]:.3g}, ends at {heights[-1]:.3g}, "
-                f"lowest {np.nanmin(heights):.3g}, highest {np.nanmax(heights):.3g}"
-            )
-    return "; ".join(told) + "."
+            heights = np.asarray(line.get_ydata(), dtype=float)
+            low, high = np.nanmin(heights), np.nanmax(heights)
+            text = f"{line.get_label()}: from {short(heights[0])} to {short(heights[-1])}"
+            wider = not {low, high} <= {heights[0], heights[-1]}
+            told.append(text + (f", between {short(low)} and {short(high)}" if wider else ""))
+    return "; ".join(told)
+
+
+def short(value: float) -> str:
+    """A number with three digits, or with all those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

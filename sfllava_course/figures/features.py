@@ -154,7 +154,7 @@ def plot_bars(groups: dict[str, dict[str, float]], label: str, chance: float | N
     figure.tight_layout()
     return described(
         figure,
-        f"Bars of {label}. "
+        f"Bars: {label}. "
         + "; ".join(f"{name}: {listed(bars, f'.{digits}f')}" for name, bars in groups.items())
         + (f". Knowing nothing gives {chance:.{digits}f}." if chance is not None else "."),
     )

@@ -42,8 +42,8 @@ def plot_grids(grids: dict[str, object]) -> Figure:
 def numbers_of(array: np.ndarray) -> str:
     """A grid's numbers in reading order; of a large one, how many there are and between what they lie."""
     if array.size > NUMBERED_CELLS:
-        return f"{array.size} numbers from {np.nanmin(array):g} to {np.nanmax(array):g}"
-    return " | ".join(" ".join(f"{number:g}" for number in row) for row in array)
+        return f"{array.size} numbers from {np.nanmin(array):.3g} to {np.nanmax(array):.3g}"
+    return " | ".join(" ".join(f"{number:.3g}" for number in row) for row in array)
 
 
 def write_numbers(axis, array: np.ndarray, largest: float) -> None:

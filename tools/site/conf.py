@@ -37,10 +37,12 @@ html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_show_copyright = False
-html_last_updated_fmt = None
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "use_download_button": False,  # each chapter links to its learner's edition
     "use_fullscreen_button": False,
+    "navbar_persistent": [],  # the sidebar has the search
+    "footer_content_items": [],
     "show_toc_level": 2,
     "show_navbar_depth": 1,
     "pygments_light_style": "a11y-high-contrast-light",

@@ -6,7 +6,8 @@ or code. Napoleon reads the sections (Args, Returns, Raises) afterwards.
 
 import re
 
-ENTRY = re.compile(r"([\w*][\w*, ]*(?: \"[\w-]+\"(?: or \"[\w-]+\")*)?): (?=\S)")
+NAME = r"\*{0,2}\w+"
+ENTRY = re.compile(rf'{NAME}(, {NAME})*( "[\w-]+"( or "[\w-]+")*)?: (?=\S)')
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Note|Example|Examples):")
 MARKUP = re.compile(r"`[^`]*`|(?<=\w)_(?!\w)|[*|\\]")
 
