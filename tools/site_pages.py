@@ -90,11 +90,26 @@ def write_site(
         done = subprocess.run([*words, str(pages), str(built)], capture_output=True, text=True, check=False)
         if done.returncode or done.stderr.strip():
             raise SiteError(f"Sphinx:\n{done.stdout}{done.stderr}")
-        for left in (".buildinfo", "objects.inv"):
-            (built / left).unlink(missing_ok=True)
+        (built / ".buildinfo").unlink()  # for Sphinx's next build in the same folder, which is never
+        for page in built.rglob("*.html"):
+            page.write_text(for_screen_readers(page.read_text()))
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(built, out)
     return out / "index.html"
+
+
+SIGNATURE = re.compile(r"<dl>\n((?:<dd>.*?</dd>\n)+)</dl>", re.S)
+
+
+def for_screen_readers(page: str) -> str:
+    """What the theme says wrongly to those who listen, put right; a test of the finished pages looks after it."""
+    page = page.replace('<summary aria-label="Toggle hidden content">', "<summary>")  # it has a text of its own
+    page = re.sub(r'(<button class="btn search-button-field[^>]*?)\s+aria-label="Search"', r"\1", page)  # so has this
+    page = page.replace(
+        '<summary><span class="toctree-toggle"', '<summary aria-label="its pages"><span class="toctree-toggle"'
+    )
+    # The parameters of a signature are marked up as definitions of nothing.
+    return SIGNATURE.sub(lambda found: re.sub("(</?)dd>", r"\1div>", f'<div class="parameters">{found[1]}</div>'), page)
 
 
 def write_course(chapters: list[Path], learners: Callable[[NotebookNode], NotebookNode], pages: Path) -> None:
