@@ -30,12 +30,20 @@ def tell_notebook() -> None:
 
 
 def listed(values: Mapping[str, float], form: str = ".3g") -> str:
-    """ "slow 2,880, fast 800": names with their numbers."""
+    """Names with their numbers.
+
+    >>> listed({"slow": 2880, "fast": 800}, ",")
+    'slow 2,880, fast 800'
+    """
     return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
 
 
 def extremes(values: Mapping[str, float], form: str = ".0f") -> str:
-    """ "from 20 (blind) to 84 (both eyes)"; the number alone where all are the same."""
+    """The smallest and the largest with their names; the number alone where all are the same.
+
+    >>> extremes({"slow": 60, "both eyes": 84.2, "blind": 20})
+    'from 20 (blind) to 84 (both eyes)'
+    """
     low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
     if values[low] == values[high]:
         return f"{values[low]:{form}} for all {len(values)}"
@@ -62,5 +70,9 @@ def courses(axis: Axes) -> str:
 
 
 def short(value: float) -> str:
-    """A number with three digits, or with all those before the point."""
+    """A number with three digits, or with all those before the point.
+
+    >>> short(5990.4), short(0.02778)
+    ('5,990', '0.0278')
+    """
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

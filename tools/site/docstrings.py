@@ -17,8 +17,10 @@ def as_rst(lines: list[str]) -> list[str]:
     made, sections = [], False
     for block in blocks(lines):
         sections = sections or bool(SECTION.fullmatch(block[0].strip()))
-        if sections or block[0].lstrip().startswith(">>>"):
-            made += [escaped(line) for line in block] if sections else block
+        if block[0].lstrip().startswith(">>>"):
+            made += block
+        elif sections:
+            made += map(escaped, block)
         elif block[0].startswith(" "):  # a drawing
             made += ["::", "", *(f"  {line}" for line in block)]
         else:
