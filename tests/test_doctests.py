@@ -13,7 +13,6 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_example_in_a_docstring_gives_what_it_shows(path):
     module = import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    # Of the module's own functions: an example in a docstring that the test's type checks wrap is found all the same.
     failed, tried = doctest.testmod(module)
     assert not failed and tried == path.read_text().count(">>> ")
 

@@ -150,7 +150,7 @@ def one_picture_each(cell: NotebookNode) -> list[NotebookNode]:
     for output in outputs:
         if "image/png" in output.get("data", {}):
             if "image" in parts[-1].metadata.get("mystnb", {}):
-                made = new_code_cell(id=f"{cell.id}-{len(parts)}", metadata={"tags": ["remove-input"]})
+                made = new_code_cell("# as above", id=f"{cell.id}-{len(parts)}", metadata={"tags": ["remove-input"]})
                 parts.append(made)
             parts[-1].metadata["mystnb"] = {"image": {"alt": description(output)}}
         parts[-1].outputs.append(output)
