@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 ROOT = Path(__file__).parents[1]
 SETTINGS = Path(__file__).parent / "site"
 PACKAGES = ("sfllava_core", "sfllava_bench", "sfllava_course", "pocket")
-DOCS = {"methods": "Methods", "benchmarks": "Measured speed", "architecture": "The house"}
+DOCS = ("methods", "benchmarks", "architecture")
 START = """# SlowFast-LLaVA kit
 
 A video LLM made of a pretrained *image* LLM, with no training at all: a **slow** pathway of few frames with many tokens
