@@ -81,7 +81,7 @@ def write_site(
     """
     with tempfile.TemporaryDirectory() as folder:
         pages, built = Path(folder) / "pages", Path(folder) / "built"
-        shutil.copytree(SETTINGS, pages, ignore=shutil.ignore_patterns("*.css"))
+        shutil.copytree(SETTINGS, pages, ignore=shutil.ignore_patterns("*.css", "*.svg"))
         shutil.copytree(SETTINGS, pages / "static", ignore=shutil.ignore_patterns("*.py"))
         write_course(chapters, learners, pages)
         write_docs(chapters, pages)
