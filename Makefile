@@ -42,7 +42,7 @@ notebooks: $(STAMP)
 app: $(STAMP)
 	$(BIN)/sfllava app $(if $(filter-out random-small,$(MODEL)),--model "$(MODEL)") $(ARGS)
 
-# The course's editions, all from notebooks/: dist/student, dist/instructor and an offline pack; dist/site.
+# The course's editions, all from notebooks/: dist/student, dist/instructor and an offline pack. The site: dist/site.
 workshop site: $(STAMP)
 	$(BIN)/python tools/editions.py $@
 

@@ -161,8 +161,10 @@ def write_html(content, path: Path) -> Path:
     """The executed notebook as one HTML page that needs no network."""
     from nbconvert import HTMLExporter
 
+    from sfllava_course.web import ready
+
     no_addresses = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "widget_renderer_url"), "")
     exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True, **no_addresses)
-    body, _ = exporter.from_notebook_node(content)
+    body, _ = exporter.from_notebook_node(ready(content))
     path.write_text(body)
     return path

@@ -123,8 +123,10 @@ def test_the_lock_holds_exact_versions_and_no_addresses():
 
 def test_the_lock_satisfies_the_ranges_of_the_package():
     text = (ROOT / "pyproject.toml").read_text()
-    assert '"sfllava-core[course,gpus]"' in text and '"sfllava-core[bench]"' in text, "the tests' extra takes all"
-    wanted = [one for extra in ("bench", "course", "gpus", "test") for one in extras()[extra]] + core_dependencies()
+    assert '"sfllava-core[course,gpus,site]"' in text and '"sfllava-core[bench]"' in text, "the tests' extra takes all"
+    wanted = [
+        one for extra in ("bench", "course", "gpus", "site", "test") for one in extras()[extra]
+    ] + core_dependencies()
     wanted = [requirement for requirement in wanted if requirement.name != "sfllava-core"]
     assert len(wanted) > 20
     for requirement in wanted:

@@ -2,7 +2,7 @@
 
     python tools/editions.py execute NOTEBOOK ...   run in place, leaving small, clean outputs to commit
     python tools/editions.py workshop               dist/student, dist/instructor, and a pack for rooms with no network
-    python tools/editions.py site                   dist/site: static pages of the executed course
+    python tools/editions.py site                   dist/site: the executed course and the API as a site
 
 Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run.
 A cell's metadata may hold `notes`, shown to instructors behind it. Notebook metadata `course` holds planned minutes
@@ -190,7 +190,7 @@ def main() -> None:
         sys.path.insert(0, str(Path(__file__).parent))
         from site_pages import write_site
 
-        print(f"site: {write_site(chapters(), chosen.out / 'site')}")
+        print(f"site: {write_site(chapters(), student_edition, chosen.out / 'site')}")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
         SpecError: a number below 1, or n above MOST_FRAMES.
 
     Source: section 3.2 ("uniformly sample N_slow frame features"); the rounding is the released code's.
+
+    >>> slow_frame_indices(T=50, n=10)
+    [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
     """
     T = positive_int("T, the number of sampled frames", T)
     n = positive_int("n, the number of slow frames", n, MOST_FRAMES)
