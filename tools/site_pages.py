@@ -35,7 +35,7 @@ def for_the_web(notebook: NotebookNode, path: Path, notebooks: list[Path]) -> No
     notebook.cells = [folded(cell) if "solution" in cell.metadata.get("tags", []) else cell for cell in notebook.cells]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
+            cell.source = re.sub(r"\]\(((?:\d\d|P)_\w+)\.ipynb\)", r"](\1.html)", cell.source)
     place = notebooks.index(path)
     neighbours = {"before": notebooks[:place][-1:], "next": notebooks[place + 1 :][:1]}
     links = ["[all chapters](index.html)"]
