@@ -57,7 +57,7 @@ def test_an_error_of_a_cell_is_no_stale_prose(tmp_path):
 
 def test_words_that_are_not_in_their_cell_are_named():
     cell = new_markdown_cell("Two films.", id="said-00", metadata={"claims": {"Three films": "True"}})
-    with pytest.raises(StaleProse, match="said-00.*'Three films' are not in it"):
+    with pytest.raises(StaleProse, match=r"said-00.*'Three films' are not in it"):
         with_claims(nbformat.v4.new_notebook(cells=[cell]))
 
 
