@@ -10,6 +10,7 @@ TORCH := torch==2.13.0
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 MODEL ?= random-small
 FILMS ?= 0
+EDITION ?= student
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -22,8 +23,15 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
+# A learner's copy in my-course, which is yours: begun chapters are never written over. make lab EDITION=author opens
+# the sources, with solutions and outputs.
 lab: $(STAMP)
+ifeq ($(EDITION),author)
 	$(BIN)/python -m jupyterlab notebooks
+else
+	$(BIN)/python tools/editions.py lab
+	$(BIN)/python -m jupyterlab my-course
+endif
 
 speed: $(STAMP)
 	$(BIN)/sfllava speed --model $(MODEL)

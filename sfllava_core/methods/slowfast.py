@@ -82,7 +82,7 @@ class Pathway:
 class SlowFast(Method):
     """N sampled frames seen by a slow pathway (few frames, many tokens) and a fast one (all frames, few tokens).
 
-    The defaults are the paper's (section 4.1): N = 50, slow 10 frames pooled 1 x 2 by maximum, fast all frames pooled
+    The defaults are the paper's (section 4.2): N = 50, slow 10 frames pooled 1 x 2 by maximum, fast all frames pooled
     to 4 x 4 by average. `slow=None` or `fast=None` leaves one eye closed; both None is refused.
     """
 

@@ -162,3 +162,40 @@ def finish(figure: Figure, axis, columns: int) -> None:
     axis.legend(fontsize=8, frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
+
+
+def share_interval(hits: int, total: int) -> tuple[float, float, float]:
+    """hits of total in percent, with the exact 95 % interval (Clopper-Pearson); all three NaN for none of none."""
+    if not total:
+        return (float("nan"),) * 3
+    from scipy.stats import binomtest
+
+    between = binomtest(hits, total).proportion_ci()
+    return 100 * hits / total, 100 * between.low, 100 * between.high
+
+
+def plot_counts(counts: dict[str, dict[str, tuple[int, int]]], label: str, chance: float | None = None) -> Figure:
+    """(hits, total) by group and kind as bars in percent, with the count above and the exact 95 % interval.
+
+    A kind that begins with "slow" or "fast" has that eye's colour and hatching; `chance` is a dotted line.
+    """
+    figure, axis = plt.subplots(figsize=(9, 2.8))
+    kinds = list(dict.fromkeys(kind for bars in counts.values() for kind in bars))
+    greys = [("#777777", ""), ("#CCCCCC", "xx"), ("#FFFFFF", "..")]
+    looks = {kind: (COLOURS.get(kind.split()[0]), HATCHES.get(kind.split()[0])) for kind in kinds}
+    looks |= dict(zip([kind for kind in kinds if looks[kind][0] is None], greys))
+    width = 0.8 / max(len(kinds), 2)
+    for place, bars in enumerate(counts.values()):
+        for kind, (hits, total) in bars.items():
+            left = place + (kinds.index(kind) - (len(kinds) - 1) / 2) * width
+            value, low, high = share_interval(hits, total)
+            colour, hatch = looks[kind]
+            axis.bar(left, value, width * 0.94, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5,
+                     label=kind if place == 0 else None)  # fmt: skip
+            axis.plot([left, left], [low, high], color="black", linewidth=1.2)
+            axis.text(left + 0.02, 104, f"{hits} of {total}", ha="center", va="bottom", fontsize=8)
+    if chance is not None:
+        axis.axhline(chance, color="black", linestyle=":", linewidth=1, label="knowing nothing")
+    axis.set(xticks=range(len(counts)), xticklabels=list(counts), ylabel=label, ylim=(0, 116), yticks=range(0, 101, 25))
+    finish(figure, axis, len(kinds) + 1)
+    return figure

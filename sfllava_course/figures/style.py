@@ -27,7 +27,7 @@ def plot_film_strip(frames: Frames, spec: SlowFast, columns: int = 10) -> Figure
         axis.axis("off")
     for place, (axis, picture) in enumerate(zip(axes.flat, frames.pixels)):
         draw_frame(axis, picture, place in chosen)
-        axis.set_title(clock(frames, place), fontsize=6, pad=2)
+        axis.set_title(clock(frames, place), fontsize=8, pad=2)
     figure.suptitle(f"{len(frames)} sampled frames; {len(chosen)} framed ones go to the slow pathway", fontsize=9)
     figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.98))
     return described(
