@@ -26,6 +26,7 @@ def main() -> None:
     if os.path.exists("/proc/self/oom_score_adj"):
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory ends in spite of all, this is what goes
+    os.nice(5)  # whoever watches comes first
     for name, value in plan["limits"].items():
         what = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(what)[1]
@@ -64,6 +65,9 @@ def shut(plan: dict) -> None:
         set_flags(folder, 0, 0, READ_ONLY)
     with open("/proc/sys/user/max_user_namespaces", "w") as file:
         file.write("0")  # in one of these it would be root again, with mounts of its own
+    if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 14):  # this box's own number from there on
+        with open("/proc/sys/kernel/pid_max", "w") as file:
+            file.write(str(plan["tasks"]))
 
 
 def give_rights_away() -> None:

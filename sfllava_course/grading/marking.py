@@ -56,7 +56,7 @@ def mark(copy: Copy, limits: Limits, hidden: tuple[Path, ...], tell: Callable[[A
     answered = [name for _, source in cells for name in chapter.answered_in(source)]
     try:
         with Kernel(limits, limits.seconds * SHARE, hidden) as kernel:
-            for identifier, source in cells:
+            for _, source in cells:
                 for mark in marks_of(kernel, chapter, source):
                     answered.remove(mark.exercise)
                     tell(mark)

@@ -27,7 +27,8 @@ UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--ipc", 
 WATCH_S = 0.1
 SUBREAPER, PARENT_DEATH = 36, 1  # prctl(2)
 DISK = 256 * 1024**2
-TASKS = 200  # threads and processes; a kernel with torch has a dozen
+TASKS = 150  # threads and processes; a kernel with torch has a dozen
+MOST_TASKS = 310  # more cannot be started: the least that Linux takes for a box's pid_max is 301
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,14 @@ def plan_of(command: list[str], line: Path, room: Path, alone: bool, limits: Lim
     fonts = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "matplotlib").glob("fontlist*.json")
     numbers = {"AS": limits.memory, "CPU": int(limits.seconds) + 5, "FSIZE": DISK, "CORE": 0, "NOFILE": 512}
     if alone:  # else it would count all that the user runs
-        numbers["NPROC"] = TASKS
+        numbers["NPROC"] = MOST_TASKS
     return {
         "alone": alone,
         "line": str(line),
         "kept": [os.path.realpath(path) for path in (ROOT, sys.prefix, sys.base_prefix)],
         "hidden": [os.path.realpath(path) for path in (COURSE, *hidden)],
         "disk": DISK,
+        "tasks": MOST_TASKS,
         "limits": numbers,
         "copied": [str(path) for path in fonts],
         "command": command,
