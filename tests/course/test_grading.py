@@ -248,7 +248,8 @@ def test_what_is_no_value_is_an_error_and_is_not_run(hostile):
 
 
 def test_the_answers_of_a_cell_are_found_where_they_are_bound():
-    source = "%matplotlib inline\nx = 1\nif x:\n    def sample(): pass\nwith open('a') as f: join = lambda splice: 1\nimport shares"
+    source = "%matplotlib inline\nx = 1\nif x:\n    def sample(): pass\nwith open('a') as f: join = lambda splice: 1"
+    source += "\nimport shares"
     assert {"x", "sample", "join", "f", "shares"} <= names_in(source) and "splice" not in names_in(source)
     assert names_in("def sample(:\n  pass") == {"sample"}, "a cell that does not parse"
     chapter = Course().chapters["07_attention"]
