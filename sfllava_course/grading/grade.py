@@ -5,15 +5,16 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.terminal import one_line
-from sfllava_course.grading.marking import Mark, work
 from sfllava_course.grading.sandbox import Limits, missing
-from sfllava_course.grading.submissions import Chapter, Copy, Course
+from sfllava_course.grading.submissions import Chapter, Copy, Course, Mark
 
-SPARE_S = 30.0  # beside a copy's own time: to begin, and to be ended
+SPARE_S = 60.0  # beside a copy's own time: to begin, and to be ended
 COLUMNS = ("name", "exercise", "verdict", "seconds", "note", "file")
 VERDICTS = ("right", "wrong", "to do")
 
@@ -111,6 +112,15 @@ def grade_copy(copy: Copy, limits: Limits, hidden: tuple[Path, ...]) -> Graded:
                 graded.marks[name] = Mark(name, "wrong", None, f"not reached: {ended}")
     graded.seconds = time.monotonic() - start
     return graded
+
+
+def work(pipe: Any, copy: Copy, limits: Limits, hidden: tuple[Path, ...]) -> None:
+    """A process's whole work: what `mark` tells goes into the pipe; its closing is the end."""
+    from sfllava_course.grading.marking import mark
+
+    with suppress(BrokenPipeError):
+        mark(copy, limits, hidden, pipe.send)
+        pipe.close()
 
 
 def write_csv(graded: list[Graded], path: Path) -> None:

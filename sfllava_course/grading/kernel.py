@@ -74,6 +74,8 @@ class Kernel(AbstractContextManager):
             Ended: the kernel is gone.
         """
         content = self.reply_to(self.client.execute(source, allow_stdin=False, stop_on_error=False), self.longest)
+        if any(one.get("source") == "ask_exit" for one in content.get("payload", [])):
+            raise Ended("a cell called exit()")
         return "" if content.get("status") == "ok" else said(content)
 
     def function(self, name: str) -> Callable[..., Any]:

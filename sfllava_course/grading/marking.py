@@ -1,34 +1,31 @@
 """One copy, from its first cell to its last: each exercise is judged behind the cell that answers it.
 
-Run in a process of its own (grade.py), which ends with it.
+Run in a process of its own (grade.py), which ends with it. All that such a process needs is imported with this module,
+once for all of them.
 """
 
 import os
 import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sfllava_course.exercises import judged
+import nbformat
+
+from sfllava_course import exercises
 from sfllava_course.grading.kernel import Ended, Kernel, TooLong
 from sfllava_course.grading.sandbox import Limits
-from sfllava_course.grading.submissions import Chapter, Copy, Course
+from sfllava_course.grading.submissions import Chapter, Copy, Course, Mark
 
 LARGEST_COPY = 64 * 1024**2  # bytes
 SHARE = 1 / 3  # of a copy's time, for one cell or one call
 
 
-@dataclass(frozen=True)
-class Mark:
-    """What became of an exercise. seconds: its cell and its check together; None where neither was run."""
-
-    exercise: str
-    verdict: str
-    seconds: float | None = None
-    note: str = ""
+for home in sorted(set(exercises.HOMES.values())):
+    import_module(f"{exercises.__name__}.{home}")
 
 
 class NoNotebook(Exception):
@@ -91,7 +88,7 @@ def judge(kernel: Kernel, name: str, error: str) -> Mark:
             raise
 
     try:
-        status, message, _ = judged(name, answer)
+        status, message, _ = exercises.judged(name, answer)
     except Exception as fault:  # a value that no check foresaw
         status, message = "wrong", f"{name}: the check could not read its answer ({type(fault).__name__}: {fault})"
     return Mark(name, status, None, late[0] if late else message)
@@ -103,8 +100,6 @@ def read_cells(path: Path) -> list[tuple[str, str]]:
     Raises:
         NoNotebook: it cannot be read, with the reason.
     """
-    import nbformat
-
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             about = os.fstat(file.fileno())
@@ -122,10 +117,3 @@ def read_cells(path: Path) -> list[tuple[str, str]]:
         raise NoNotebook(f"it cannot be opened: {error.strerror}") from None
     except Exception as error:
         raise NoNotebook(f"it is no notebook: {type(error).__name__}: {str(error)[:120]}") from None
-
-
-def work(pipe: Any, copy: Copy, limits: Limits, hidden: tuple[Path, ...]) -> None:
-    """A process's whole work: what `mark` tells goes into the pipe; its closing is the end."""
-    with suppress(BrokenPipeError):
-        mark(copy, limits, hidden, pipe.send)
-        pipe.close()

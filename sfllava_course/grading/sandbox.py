@@ -27,7 +27,7 @@ UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--ipc", 
 WATCH_S = 0.1
 SUBREAPER, PARENT_DEATH = 36, 1  # prctl(2)
 DISK = 256 * 1024**2
-TASKS = 150  # threads and processes; a kernel with torch has a dozen
+PROCESSES, TASKS = 32, 150  # and threads with them; a kernel with torch has a dozen of these
 MOST_TASKS = 310  # more cannot be started: the least that Linux takes for a box's pid_max is 301
 
 
@@ -119,7 +119,10 @@ class Box:
     def watch(self) -> None:
         """Kill it when it takes too much."""
         while not self.closing.wait(WATCH_S) and self.running:
-            self.ended = self.excess()
+            try:
+                self.ended = self.excess()
+            except (psutil.Error, OSError):  # what was looked at has just gone; next time
+                continue
             if self.ended:
                 self.process.kill()
                 kill_descendants(1)
@@ -132,15 +135,15 @@ class Box:
         if len(entries) > 20:
             return "it wrote beside its room"
         found = descendants()
-        if len(found) > TASKS:
-            return f"more than {TASKS} processes"
+        if len(found) > PROCESSES:  # before anything is asked of each: they may be spinning
+            return f"more than {PROCESSES} processes"
         tasks, memory = 0, 0
         for process in found:
-            with suppress(psutil.Error):
+            with suppress(psutil.Error, OSError):
                 tasks += process.num_threads()
                 memory += process.memory_info().rss
         if tasks > TASKS:
-            return f"more than {TASKS} processes and threads"
+            return f"more than {TASKS} threads"
         if memory > self.limits.memory and shared_out(found) > self.limits.memory:
             return f"more than {self.limits.memory / 1024**3:g} GiB of memory"
         return ""
@@ -159,7 +162,7 @@ def shared_out(processes: list[psutil.Process]) -> int:
     """Bytes that they hold, shared ones counted once."""
     total = 0
     for process in processes:
-        with suppress(psutil.Error, AttributeError):
+        with suppress(psutil.Error, OSError):
             full = process.memory_full_info()
             total += getattr(full, "pss", full.rss)
     return total

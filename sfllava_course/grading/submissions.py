@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
+
 from sfllava_core.defaults import COURSE, required
 
 NAMED = re.compile(r"""^check\(\s*["'](\w+)["']""", re.M)
@@ -45,8 +47,6 @@ class Chapter:
 
 def defined_in(source: str) -> set[str]:
     """Names that a cell binds: by def, class, import or assignment, in blocks too, but not inside of functions."""
-    from IPython.core.inputtransformer2 import TransformerManager
-
     try:
         tree = ast.parse(TransformerManager().transform_cell(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -72,6 +72,16 @@ class Copy:
     name: str
     path: Path
     chapter: Chapter | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What became of an exercise. seconds: its cell and its check together; None where neither was run."""
+
+    exercise: str
+    verdict: str
+    seconds: float | None = None
+    note: str = ""
 
 
 class Course:

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -266,3 +268,20 @@ def test_a_chapter_is_known_by_its_cells_and_its_number():
 
 def test_a_spreadsheet_sees_texts_and_no_formulas():
     assert harmless("=1+1") == "'=1+1" and harmless(1.5) == 1.5 and harmless("a") == "a" and harmless("") == ""
+
+
+def test_where_nothing_can_be_isolated_it_says_so_and_still_ends_what_runs(tmp_path):
+    """No `unshare` on the path: limits are left, a word of warning, and an end for what escapes into a session."""
+    escape = "import subprocess\nsubprocess.Popen(['/bin/sleep', '4322'], start_new_session=True)"
+    (tmp_path / "copies" / "ann").mkdir(parents=True)
+    write_notebook(tmp_path / "copies" / "ann" / "01_frames.ipynb", IMPORTS, escape, RIGHT)
+    done = subprocess.run(
+        [sys.executable, "-m", "sfllava_course", "course", "grade", "copies", "--out", "out", "--seconds", "90"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=240,
+        env={**os.environ, "PATH": "", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warning: copies are not isolated" in done.stderr
+    assert "copies are not isolated" in (tmp_path / "out" / "grades.html").read_text()
+    assert rows_of(tmp_path / "out")[0]["verdict"] == "right"
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "4322" in (p.info["cmdline"] or [])], "it escaped"
