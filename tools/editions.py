@@ -24,6 +24,9 @@ from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocess
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+sys.path.insert(0, str(Path(__file__).parent))
+from offline_check import SECTION, section
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package, installed or not
 NOTEBOOKS = ROOT / "notebooks"
@@ -31,19 +34,6 @@ PACKED = ("sfllava_core", "sfllava_bench", "sfllava_course", "pocket", "data/tin
           "data/clips", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
           "README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")  # fmt: skip
 SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
-START = """Without a network
-=================
-Before, on a machine with a network and the same system and Python 3.11 as the laptops:
-
-    python3.11 -m pip download torch==2.13.0 -d wheels
-    python3.11 -m pip download -r requirements.lock setuptools -d wheels
-
-Then, on each laptop, with this folder and wheels/ in it:
-
-    PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheels" make lab
-
-The notebooks are in notebooks/. Nothing in them needs a network.
-"""
 
 
 def chapters() -> list[Path]:
@@ -156,7 +146,7 @@ def write_pack(student: Path, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(out.stem)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
-        pack.writestr(str(folder / "START.txt"), START)
+        pack.writestr(str(folder / "START.txt"), f"{SECTION}\n\n{section()}\n")
         for path in sorted(student.glob("*.ipynb")):
             pack.write(path, folder / "notebooks" / path.name)
         for source in (ROOT / name for name in PACKED):
