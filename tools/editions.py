@@ -1,10 +1,11 @@
 """The course's editions, all made from the notebooks in notebooks/ by their cells' tags; nothing is kept twice.
 
     python tools/editions.py execute NOTEBOOK ...   run in place, leaving small, clean outputs to commit
-    python tools/editions.py workshop               dist/student, dist/instructor, and a pack for rooms with no network
+    python tools/editions.py workshop               dist/student, dist/instructor, slides, handouts, an offline pack
     python tools/editions.py site                   dist/site: static pages of the executed course
 
-Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run.
+Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run;
+`slide` cells make the slides.
 A cell's metadata may hold `notes`, shown to instructors behind it. Notebook metadata `course` holds planned minutes
 and, written by `execute`, measured seconds.
 """
@@ -25,7 +26,9 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 sys.path.insert(0, str(Path(__file__).parent))
+from handout import write_handout
 from offline_check import SECTION, section
+from slides import write_slides
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package, installed or not
@@ -158,9 +161,13 @@ def write_pack(student: Path, out: Path) -> Path:
 
 
 def workshop(out: Path) -> None:
-    """Both editions and the pack."""
+    """Both editions, slides, handouts and the pack."""
     for name in EDITIONS:
         print(f"{name}: {len(write_edition(name, out / name))} notebooks in {out / name}")
+    slides = [write_slides(path, out / "instructor" / "slides") for path in chapters()]
+    print(f"slides: {len(slides)} decks in {out / 'instructor' / 'slides'}")
+    for name, key in (("student/handout.html", False), ("instructor/handout_with_key.html", True)):
+        print(f"handout: {write_handout(chapters(), out / name, key)}")
     pack = write_pack(out / "student", out / "slowfast-llava-course.zip")
     print(f"offline pack: {pack} ({pack.stat().st_size / 1e6:.1f} MB, wheels aside)")
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 SECTION = "Thirty laptops without a network"
 PACK = "slowfast-llava-course"
 NO_NETWORK = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
-              "sh", "-c", "ip link set lo up; exec unshare --user --map-user=1000 --map-group=1000 bash -c \"$0\""]  # fmt: skip
+              "sh", "-c",
+              'ip link set lo up; exec unshare --user --map-user=1000 --map-group=1000 bash -c "$0"']  # fmt: skip
 SERVED = """
 ({last} > lab.log 2>&1 &)
 for second in $(seq 120); do grep -q "is running at" lab.log && break; sleep 1; done
