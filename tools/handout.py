@@ -42,7 +42,7 @@ section { break-before: page } section:first-of-type { break-before: auto }
 <section class="key"><h2>Key to {{ chapter.title }}</h2>
 {% for exercise in chapter.exercises %}<h3>{{ exercise.name }}</h3><pre>{{ exercise.solution }}</pre>{% endfor %}
 {% if chapter.questions %}<h3>Check yourself</h3>{% endif %}
-{% for question in chapter.questions %}<div class="item">{{ question.number }} {{ question.answer }}</div>{% endfor %}
+{% for question in chapter.questions %}<div class="item">{{ question.answer }}</div>{% endfor %}
 </section>{% endfor %}{% endif %}
 </body></html>
 """
@@ -72,7 +72,7 @@ def chapter(notebook: NotebookNode) -> dict:
             )
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     questions = [
-        {"number": html(number), "text": html(number + text), "answer": html(answer)}
+        {"text": html(number + text), "answer": html(f"{number} {answer}")}
         for number, text, answer in QUESTION.findall("\n".join(prose))
     ]
     return {

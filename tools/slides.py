@@ -26,7 +26,14 @@ TEMPLATE = """{% extends "reveal/index.html.j2" %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mathjax %}<style>REVEAL_STYLE</style>{% endblock %}
 {% block footer_js %}<script>REVEAL_CODE</script>
-<script>Reveal.initialize({hash: true, slideNumber: "c/t", width: 1120, height: 700, plugins: [RevealNotes]})</script>
+<script>Reveal.initialize({hash: true, slideNumber: "c/t", width: 1120, height: 700, plugins: [RevealNotes]})
+function fit({currentSlide: slide}) {  // long texts are made smaller, not cut
+  slide.style.zoom = 1
+  slide.style.zoom = Math.min(1, 680 / slide.scrollHeight)
+  Reveal.layout()
+}
+Reveal.on("ready", fit)
+Reveal.on("slidechanged", fit)</script>
 {% endblock %}"""
 
 
