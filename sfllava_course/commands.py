@@ -127,7 +127,7 @@ def grade(
     chapter: Annotated[
         str, Option(show_default="as files or cells say", help="what all of them are of, such as 03")
     ] = "",
-    seconds: Annotated[float, Option(help="for one copy; a third of it for one cell")] = 300.0,
+    seconds: Annotated[float, Option(help="for one copy; a third of it for one cell")] = 600.0,
     memory: Annotated[float, Option(help="GiB for one copy")] = 4.0,
     jobs: Annotated[int, Option(help="copies at the same time")] = 1,
 ) -> None:

@@ -7,6 +7,7 @@ its rights away. Elsewhere it can only set limits.
 import ctypes
 import json
 import os
+import random
 import resource
 import shutil
 import sys
@@ -27,6 +28,9 @@ def main() -> None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory ends in spite of all, this is what goes
     os.nice(5)  # whoever watches comes first
+    if hasattr(os, "sched_setaffinity"):  # two cores for each copy: libraries start threads by their number
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, random.sample(cores, min(2, len(cores))))
     for name, value in plan["limits"].items():
         what = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(what)[1]
