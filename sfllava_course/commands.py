@@ -117,7 +117,7 @@ def run(
     return run_notebook(required(notebook or named or MAIN_JOB), out, dict(zip(words[::2], words[1::2])))
 
 
-course = commands(help="For teachers: students' notebooks.")
+course = commands(help="For teachers: students' notebooks.", epilog="Example: sfllava course grade submissions")
 
 
 @command(course, "course grade submissions --jobs 2")
