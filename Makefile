@@ -14,7 +14,7 @@ EDITION ?= student
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab app notebooks speed reproduce workshop site doctor lint lock clean
+.PHONY: run test lab app notebooks speed reproduce workshop site offline-check doctor lint lock clean
 
 # notebooks/08_reproduce.ipynb on all films of PocketBench; FILMS=6 takes the first six.
 run: $(STAMP)
@@ -53,6 +53,10 @@ app: $(STAMP)
 # The course's editions, all from notebooks/: dist/student, dist/instructor and an offline pack. The site: dist/site.
 workshop site: $(STAMP)
 	$(BIN)/python tools/editions.py $@
+
+# The offline pack in a second virtual environment, from wheels alone, with no network. Minutes, and a gigabyte or two.
+offline-check: $(STAMP)
+	$(BIN)/python tools/offline_check.py
 
 doctor: $(STAMP)
 	$(BIN)/sfllava doctor

@@ -1,4 +1,4 @@
-"""All commands of `sfllava`: ask, doctor, run, and those that the benchmarks bring (sfllava_bench/commands.py).
+"""All commands of `sfllava`: ask, doctor, run, course, and those that the benchmarks bring (sfllava_bench/commands.py).
 
 What is heavy is imported when a command is run.
 """
@@ -11,8 +11,8 @@ from typer import Argument, Option
 
 from sfllava_bench.command_line import PAIR, command, commands
 from sfllava_bench.commands import bench, speed
-from sfllava_bench.terminal import show, visible
-from sfllava_core.defaults import COURSE, DEFAULT_MODEL, required
+from sfllava_bench.terminal import one_line, show, visible
+from sfllava_core.defaults import COURSE, DEFAULT_MODEL, ROOT, required
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MAIN_JOB = COURSE / "08_reproduce.ipynb"
@@ -117,5 +117,43 @@ def run(
     return run_notebook(required(notebook or named or MAIN_JOB), out, dict(zip(words[::2], words[1::2])))
 
 
+course = commands(help="For teachers: students' notebooks.", epilog="Example: sfllava course grade submissions")
+
+
+@command(course, "course grade submissions --jobs 2")
+def grade(
+    submissions: Annotated[Path, Argument(help="a folder of notebooks, in sub-folders by student or all in one")],
+    out: Annotated[Path | None, Option(show_default="runs/ and the time", help="folder of the results")] = None,
+    chapter: Annotated[
+        str, Option(show_default="as files or cells say", help="what all of them are of, such as 03")
+    ] = "",
+    seconds: Annotated[float, Option(help="for one copy; a third of it for one cell")] = 600.0,
+    memory: Annotated[float, Option(help="GiB for one copy")] = 4.0,
+    jobs: Annotated[int, Option(help="copies at the same time")] = 1,
+) -> None:
+    """Run students' notebooks, each in a closed box, and judge their exercises: grades.csv and grades.html."""
+    from datetime import datetime, timezone
+
+    from sfllava_course.grading.grade import VERDICTS, grade
+    from sfllava_course.grading.sandbox import Limits, missing
+
+    for name, value, least in (("seconds", seconds, 5), ("memory", memory, 1), ("jobs", jobs, 1)):
+        if not value >= least:
+            raise ValueError(f"--{name} {value:g}: give at least {least}")
+    out = out or ROOT / "runs" / datetime.now(timezone.utc).strftime("grades-%Y%m%d-%H%M%S")
+    if missing():
+        show(f"warning: {missing()}", file=sys.stderr)
+    grade(
+        submissions,
+        out,
+        Limits(seconds, int(memory * 1024**3)),
+        jobs,
+        chapter,
+        lambda one: show(one_line(f"{one.copy.name}: {', '.join(f'{one.count(v)} {v}' for v in VERDICTS)}")),
+    )
+    print(f"grades: {out / 'grades.csv'}\npage: {out / 'grades.html'}")
+
+
+app.add_typer(course, name="course")
 app.add_typer(bench, name="bench")
 app.add_typer(speed, name="speed")

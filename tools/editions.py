@@ -3,10 +3,11 @@
     python tools/editions.py execute NOTEBOOK ...   run in place, leaving small, clean outputs to commit; what the
                                                     prose claims (sfllava_course/claims.py) must hold
     python tools/editions.py lab                    my-course/: the student edition to work in; what is there is kept
-    python tools/editions.py workshop               dist/student, dist/instructor, and a pack for rooms with no network
+    python tools/editions.py workshop               dist/student, dist/instructor, slides, handouts, an offline pack
     python tools/editions.py site                   dist/site: the executed course and the API as a site
 
-Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run.
+Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run;
+`slide` cells make the slides.
 A cell's metadata may hold `notes`, shown to instructors behind it. Notebook metadata `course` holds planned minutes
 and, written by `execute`, measured seconds.
 """
@@ -26,6 +27,11 @@ from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocess
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+sys.path.insert(0, str(Path(__file__).parent))
+from handout import write_handout
+from offline_check import SECTION, section
+from slides import write_slides
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package, installed or not
 NOTEBOOKS = ROOT / "notebooks"
@@ -33,19 +39,6 @@ PACKED = ("sfllava_core", "sfllava_bench", "sfllava_course", "pocket", "data/tin
           "data/clips", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
           "README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")  # fmt: skip
 SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
-START = """Without a network
-=================
-Before, on a machine with a network and the same system and Python 3.11 as the laptops:
-
-    python3.11 -m pip download torch==2.13.0 -d wheels
-    python3.11 -m pip download -r requirements.lock setuptools -d wheels
-
-Then, on each laptop, with this folder and wheels/ in it:
-
-    PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheels" make lab
-
-The notebooks are in notebooks/. Nothing in them needs a network.
-"""
 
 
 def chapters() -> list[Path]:
@@ -184,7 +177,7 @@ def write_pack(student: Path, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(out.stem)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
-        pack.writestr(str(folder / "START.txt"), START)
+        pack.writestr(str(folder / "START.txt"), f"{SECTION}\n\n{section()}\n")
         for path in sorted(student.glob("*.ipynb")):
             pack.write(path, folder / "notebooks" / path.name)
         for source in (ROOT / name for name in PACKED):
@@ -196,9 +189,13 @@ def write_pack(student: Path, out: Path) -> Path:
 
 
 def workshop(out: Path) -> None:
-    """Both editions and the pack."""
+    """Both editions, slides, handouts and the pack."""
     for name in EDITIONS:
         print(f"{name}: {len(write_edition(name, out / name))} notebooks in {out / name}")
+    slides = [write_slides(path, out / "instructor" / "slides") for path in chapters()]
+    print(f"slides: {len(slides)} decks in {out / 'instructor' / 'slides'}")
+    for name, key in (("student/handout.html", False), ("instructor/handout_with_key.html", True)):
+        print(f"handout: {write_handout(chapters(), out / name, key)}")
     pack = write_pack(out / "student", out / "slowfast-llava-course.zip")
     print(f"offline pack: {pack} ({pack.stat().st_size / 1e6:.1f} MB, wheels aside)")
 

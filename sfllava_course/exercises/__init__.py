@@ -80,6 +80,16 @@ def check(name: str, answer: Callable) -> Verdict:
     Raises:
         KeyError: there is no such exercise.
     """
+    status, message, grids = judged(name, answer)
+    return Verdict(status, message, draw(grids))
+
+
+def judged(name: str, answer: Callable) -> tuple[str, str, dict[str, Any]]:
+    """What `check` shows: status, message, and grids that are not drawn yet.
+
+    Raises:
+        KeyError: there is no such exercise.
+    """
     if name not in HOMES:
         raise KeyError(f"exercise {name!r}: choose one of {', '.join(HOMES)}")
     verdict = judged(name, answer)
@@ -93,10 +103,10 @@ def judged(name: str, answer: Callable) -> Verdict:
     try:
         praise = judge(guarded(answer))
     except NotDone:
-        return Verdict("to do", f"{name}: to do. The notebook goes on without it.")
+        return "to do", f"{name}: to do. The notebook goes on without it.", {}
     except Wrong as wrong:
-        return Verdict("wrong", f"{name}: {wrong.hint}", draw(wrong.grids))
-    return Verdict("right", f"{name}: right. {praise}")
+        return "wrong", f"{name}: {wrong.hint}", wrong.grids
+    return "right", f"{name}: right. {praise}", {}
 
 
 def yours(name: str, answer: Callable, ours: Callable) -> Callable:

@@ -1,7 +1,9 @@
 """The editions: what is in them, and that every chapter of each runs headlessly, out of the unpacked offline pack."""
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -112,3 +114,40 @@ def test_the_pack_needs_nothing_beside_the_wheels(unpacked):
         assert (unpacked / name).exists(), name
     assert {path.name for path in (unpacked / "notebooks").glob("*.ipynb")} == {path.name for path in CHAPTERS}
     assert not [path for path in unpacked.rglob("*") if "__pycache__" in path.parts]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_slides_are_the_tagged_cells_in_one_file(dist, chapter):
+    page, source = (dist / "instructor" / "slides" / f"{chapter.stem}.html").read_text(), read(chapter)
+    slides = [cell for cell in source.cells if "slide" in cell.metadata.get("tags", [])]
+    figures = [cell for cell in slides if cell.cell_type == "code"]
+    assert len(slides) >= 3 and source.cells[0] in slides
+    assert page.count("<section") == 2 * len(slides), "reveal.js has a column for each"
+    assert page.count("data:image/png") >= len(figures), "their pictures, and nothing of their code"
+    assert 'src="http' not in page and not re.search(r'<link [^>]*href="http', page), "no network"
+    assert not any("$" in cell.source for cell in slides if cell.cell_type == "markdown"), "no formula: no MathJax here"
+    assert all("image/png" in str(cell.outputs) for cell in figures)
+
+
+def test_the_handout_asks_everything_and_its_key_answers(dist):
+    pages = [dist / "student" / "handout.html", dist / "instructor" / "handout_with_key.html"]
+    asked, key = (html.unescape(page.read_text()) for page in pages)
+    for chapter in LESSONS:
+        for cell in code_cells(read(chapter), "solution"):
+            function = cell.source.split("\ncheck(")[0].strip()
+            assert function in key and function not in asked
+        for cell in code_cells(read(chapter), "exercise"):
+            assert cell.source.split("\ncheck(")[0].strip() in asked
+    answers = sum(prose(read(chapter)).count("<summary>Answer</summary>") for chapter in CHAPTERS)
+    assert key.count('<div class="item"><p><strong>') - asked.count('<div class="item"><p><strong>') == answers
+    assert "<script" not in key and "http" not in re.sub(r"(?s)<body>.*", "", key).replace("http-equiv", "")
+
+
+def test_the_pack_says_what_instructors_read(unpacked):
+    from offline_check import blocks, section
+
+    assert (unpacked / "START.txt").read_text().endswith(f"{section()}\n")
+    with_network, without = blocks()
+    assert "pip download" in with_network and "PIP_NO_INDEX=1" in without and without.strip().endswith("make lab")
+    for target in re.findall(r"make (\S+)", with_network + without):
+        assert re.search(rf"^[\w -]*\b{target}\b.*:", (ROOT / "Makefile").read_text(), re.M), target
