@@ -81,24 +81,18 @@ def check(name: str, answer: Callable) -> Verdict:
         KeyError: there is no such exercise.
     """
     status, message, grids = judged(name, answer)
+    record.note_exercise(name, status)
     return Verdict(status, message, draw(grids))
 
 
 def judged(name: str, answer: Callable) -> tuple[str, str, dict[str, Any]]:
-    """What `check` shows: status, message, and grids that are not drawn yet.
+    """What `check` shows, noted nowhere: status, message, and grids that are not drawn yet.
 
     Raises:
         KeyError: there is no such exercise.
     """
     if name not in HOMES:
         raise KeyError(f"exercise {name!r}: choose one of {', '.join(HOMES)}")
-    verdict = judged(name, answer)
-    record.note_exercise(name, verdict.status)
-    return verdict
-
-
-def judged(name: str, answer: Callable) -> Verdict:
-    """The verdict alone."""
     judge = getattr(import_module(f"{__name__}.{HOMES[name]}"), f"check_{name}")
     try:
         praise = judge(guarded(answer))
@@ -111,7 +105,7 @@ def judged(name: str, answer: Callable) -> Verdict:
 
 def yours(name: str, answer: Callable, ours: Callable) -> Callable:
     """The learner's function for use further down, once it is right; until then one of ours. Says which."""
-    right = judged(name, answer).status == "right"
+    right = judged(name, answer)[0] == "right"
     print(f"{name}: {'yours is used from here on' if right else 'ours is used until yours is right'}")
     return answer if right else ours
 

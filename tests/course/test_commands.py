@@ -260,8 +260,8 @@ ALL = list(commands_of(get_command(app)))
 
 def test_these_are_the_commands():
     assert {" ".join(words) for words in ALL} == {
-        "", "ask", "app", "doctor", "run", "bench", "bench list", "bench methods", "bench check", "bench run", "bench score",
-        "speed", "speed decode", "course", "course grade",
+        "", "ask", "app", "doctor", "run", "bench", "bench list", "bench methods", "bench check", "bench run",
+        "bench score", "speed", "speed decode", "course", "course grade",
     }  # fmt: skip
 
 
