@@ -97,6 +97,7 @@ def test_built_twice_it_is_the_same(small, tmp_path):
 
 
 def test_what_sphinx_warns_of_stops_the_build(tmp_path):
+    editions()  # its folder is where modules are found from now on
     from site_pages import SiteError
 
     broken = read(FEW[0])
