@@ -91,7 +91,8 @@ def write_site(
         if done.returncode or done.stderr.strip():
             raise SiteError(f"Sphinx:\n{done.stdout}{done.stderr}")
         (built / ".buildinfo").unlink()  # for Sphinx's next build in the same folder, which is never
-        (built / "_static" / "webpack-macros.html").unlink()  # a template of the theme's, no page
+        for template in (built / "_static").glob("*.html"):  # the theme's, and no pages
+            template.unlink()
         for page in built.rglob("*.html"):
             page.write_text(for_screen_readers(page.read_text()))
         shutil.rmtree(out, ignore_errors=True)
