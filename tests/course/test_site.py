@@ -20,7 +20,7 @@ from test_course_browser import CHROMIUM, FLAGS
 from sfllava_course.web import description
 
 AXE = "axe-core@4.14.1"
-FEW = [path for path in CHAPTERS if path.name[:2] in ("08", "09")]  # they link to each other, and to no further one
+FEW = [path for path in CHAPTERS if path.name[:2] in ("08", "09")]
 PACKAGE = "pocket"
 PAGES = ("index.html", "09_the_field.html", "glossary.html", "api/pocket.html", "methods.html", "search.html?q=token")
 
@@ -30,6 +30,19 @@ def build(chapters: list[Path], out: Path, packages: tuple[str, ...]) -> Path:
     from site_pages import write_site
 
     return write_site(chapters, tools.student_edition, out, packages).parent
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> list[Path]:
+    """Two chapters, which link to each other; their links to further ones are text."""
+    folder, names = tmp_path_factory.mktemp("few"), "|".join(path.name for path in FEW)
+    for path in FEW:
+        notebook = read(path)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = re.sub(rf"\[([^]]+)\]\((?!{names})\w+\.ipynb\)", r"\1", cell.source)
+        nbformat.write(notebook, folder / path.name)
+    return [folder / path.name for path in FEW]
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +56,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return build(FEW, tmp_path_factory.mktemp("small") / "site", (PACKAGE,))
+def small(few, tmp_path_factory):
+    return build(few, tmp_path_factory.mktemp("small") / "site", (PACKAGE,))
 
 
 def soup(page: Path) -> BeautifulSoup:
@@ -88,23 +101,23 @@ def test_the_api_reference_has_signatures_with_shapes_and_the_paper_index_leads_
     assert index.find("a", href="03_slow_and_fast.html")
 
 
-def test_built_twice_it_is_the_same(small, tmp_path):
-    again = build(FEW, tmp_path / "site", (PACKAGE,))
+def test_built_twice_it_is_the_same(small, few, tmp_path):
+    again = build(few, tmp_path / "site", (PACKAGE,))
     files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
              for folder in (small, again)]  # fmt: skip
     assert files[0].keys() == files[1].keys()
     assert not [str(name) for name in files[0] if files[0][name] != files[1][name]]
 
 
-def test_what_sphinx_warns_of_stops_the_build(tmp_path):
+def test_what_sphinx_warns_of_stops_the_build(few, tmp_path):
     editions()  # its folder is where modules are found from now on
     from site_pages import SiteError
 
-    broken = read(FEW[0])
+    broken = read(few[0])
     broken.cells.append(nbformat.v4.new_markdown_cell("[nowhere](77_nowhere.ipynb)"))
-    nbformat.write(broken, tmp_path / FEW[0].name)
+    nbformat.write(broken, tmp_path / few[0].name)
     with pytest.raises(SiteError, match="77_nowhere"):
-        build([tmp_path / FEW[0].name, FEW[1]], tmp_path / "site", ())
+        build([tmp_path / few[0].name, few[1]], tmp_path / "site", ())
     assert not (tmp_path / "site").exists()
 
 
