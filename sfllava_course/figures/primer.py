@@ -6,6 +6,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from sfllava_course.figures.described import courses, described
 from sfllava_course.figures.style import COLOURS
 
 
@@ -29,7 +30,14 @@ def plot_attention(words: list[str], weights: Float[Tensor, "words words"]) -> F
     axis.set(xticks=range(len(words)), xticklabels=words, yticks=range(len(words)), yticklabels=words)
     axis.set(xlabel="is looked at (empty: comes later)", ylabel="looks, and spends 100 %")
     figure.tight_layout()
-    return figure
+    rows = zip(words, weights.tolist())
+    told = [f"{word}: " + ", ".join(f"{100 * share:.0f}" for share in shares[: place + 1])
+            for place, (word, shares) in enumerate(rows)]  # fmt: skip
+    return described(
+        figure,
+        f"A triangle of weights in per cent: a row for each of {', '.join(words)}, which reads from itself and what is "
+        f"before it. {'; '.join(told)}",
+    )
 
 
 def plot_cache(prompt: int, answers: list[int]) -> Figure:
@@ -42,4 +50,8 @@ def plot_cache(prompt: int, answers: list[int]) -> Figure:
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Positions worked through, on a logarithmic axis, for answers of {answers[0]} to {answers[-1]} tokens after a "
+        f"prompt of {prompt}. {courses(axis)}",
+    )
