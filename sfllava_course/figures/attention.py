@@ -198,4 +198,7 @@ def plot_counts(counts: dict[str, dict[str, tuple[int, int]]], label: str, chanc
         axis.axhline(chance, color="black", linestyle=":", linewidth=1, label="knowing nothing")
     axis.set(xticks=range(len(counts)), xticklabels=list(counts), ylabel=label, ylim=(0, 116), yticks=range(0, 101, 25))
     finish(figure, axis, len(kinds) + 1)
-    return figure
+    told = [
+        f"{name}, {kind}: {hits} of {total}" for name, bars in counts.items() for kind, (hits, total) in bars.items()
+    ]
+    return described(figure, f"Bars with exact intervals, {label}. {'; '.join(told)}")

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from sfllava_course.figures.described import courses, described
 from sfllava_course.figures.style import COLOURS
 
 
@@ -29,7 +30,11 @@ def plot_attention(words: list[str], weights: Float[Tensor, "words words"]) -> F
     axis.set(xticks=range(len(words)), xticklabels=words, yticks=range(len(words)), yticklabels=words)
     axis.set(xlabel="is looked at (empty: comes later)", ylabel="looks, and spends 100 %")
     figure.tight_layout()
-    return figure
+    told = [
+        f"{word} reads most from {words[int(row.argmax())]}, {100 * row.max():.0f} %"
+        for word, row in zip(words, weights)
+    ]
+    return described(figure, f"Attention of {len(words)} words to themselves and those before: {'; '.join(told)}")
 
 
 def plot_cache(prompt: int, answers: list[int]) -> Figure:
@@ -42,4 +47,4 @@ def plot_cache(prompt: int, answers: list[int]) -> Figure:
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(figure, f"Positions worked through, over tokens of the answer. {courses(axis)}")
