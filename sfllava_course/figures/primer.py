@@ -30,14 +30,11 @@ def plot_attention(words: list[str], weights: Float[Tensor, "words words"]) -> F
     axis.set(xticks=range(len(words)), xticklabels=words, yticks=range(len(words)), yticklabels=words)
     axis.set(xlabel="is looked at (empty: comes later)", ylabel="looks, and spends 100 %")
     figure.tight_layout()
-    rows = zip(words, weights.tolist())
-    told = [f"{word}: " + ", ".join(f"{100 * share:.0f}" for share in shares[: place + 1])
-            for place, (word, shares) in enumerate(rows)]  # fmt: skip
-    return described(
-        figure,
-        f"A triangle of weights in per cent: a row for each of {', '.join(words)}, which reads from itself and what is "
-        f"before it. {'; '.join(told)}",
-    )
+    told = [
+        f"{word} reads most from {words[int(row.argmax())]}, {100 * row.max():.0f} %"
+        for word, row in zip(words, weights)
+    ]
+    return described(figure, f"Attention of {len(words)} words to themselves and those before: {'; '.join(told)}")
 
 
 def plot_cache(prompt: int, answers: list[int]) -> Figure:
@@ -50,8 +47,4 @@ def plot_cache(prompt: int, answers: list[int]) -> Figure:
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return described(
-        figure,
-        f"Positions worked through, on a logarithmic axis, for answers of {answers[0]} to {answers[-1]} tokens after a "
-        f"prompt of {prompt}. {courses(axis)}",
-    )
+    return described(figure, f"Positions worked through, over tokens of the answer. {courses(axis)}")
