@@ -198,20 +198,7 @@ def plot_counts(counts: dict[str, dict[str, tuple[int, int]]], label: str, chanc
         axis.axhline(chance, color="black", linestyle=":", linewidth=1, label="knowing nothing")
     axis.set(xticks=range(len(counts)), xticklabels=list(counts), ylabel=label, ylim=(0, 116), yticks=range(0, 101, 25))
     finish(figure, axis, len(kinds) + 1)
-<<<<<<< HEAD
-    told = {
-        name: ", ".join(f"{kind} {hits} of {total}" for kind, (hits, total) in bars.items())
-        for name, bars in counts.items()
-    }
-    return described(
-        figure,
-        f"Bars with 95 % intervals: {label}. "
-        + "; ".join(f"{name}: {text}" for name, text in told.items())
-        + (f". Knowing nothing gives {chance:.0f} %." if chance is not None else "."),
-    )
-=======
     told = [
         f"{name}, {kind}: {hits} of {total}" for name, bars in counts.items() for kind, (hits, total) in bars.items()
     ]
     return described(figure, f"Bars with exact intervals, {label}. {'; '.join(told)}")
->>>>>>> truth
