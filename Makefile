@@ -10,10 +10,11 @@ TORCH := torch==2.13.0
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 MODEL ?= random-small
 FILMS ?= 0
+EDITION ?= student
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lab notebooks speed reproduce workshop site doctor lint lock clean
+.PHONY: run test lab app notebooks speed reproduce workshop site offline-check doctor lint lock clean
 
 # notebooks/08_reproduce.ipynb on all films of PocketBench; FILMS=6 takes the first six.
 run: $(STAMP)
@@ -22,8 +23,15 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
+# A learner's copy in my-course, which is yours: begun chapters are never written over. make lab EDITION=author opens
+# the sources, with solutions and outputs.
 lab: $(STAMP)
+ifeq ($(EDITION),author)
 	$(BIN)/python -m jupyterlab notebooks
+else
+	$(BIN)/python tools/editions.py lab
+	$(BIN)/python -m jupyterlab my-course
+endif
 
 speed: $(STAMP)
 	$(BIN)/sfllava speed --model $(MODEL)
@@ -38,9 +46,17 @@ reproduce: $(STAMP)
 notebooks: $(STAMP)
 	$(BIN)/python tools/editions.py execute
 
-# The course's editions, all from notebooks/: dist/student, dist/instructor and an offline pack; dist/site.
+# Your own video in a browser; make app MODEL=llava-hf/llava-v1.6-vicuna-7b-hf
+app: $(STAMP)
+	$(BIN)/sfllava app $(if $(filter-out random-small,$(MODEL)),--model "$(MODEL)") $(ARGS)
+
+# The course's editions, all from notebooks/: dist/student, dist/instructor and an offline pack. The site: dist/site.
 workshop site: $(STAMP)
 	$(BIN)/python tools/editions.py $@
+
+# The offline pack in a second virtual environment, from wheels alone, with no network. Minutes, and a gigabyte or two.
+offline-check: $(STAMP)
+	$(BIN)/python tools/offline_check.py
 
 doctor: $(STAMP)
 	$(BIN)/sfllava doctor

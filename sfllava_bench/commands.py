@@ -8,6 +8,7 @@ from typer import Argument, Context, Option
 
 from sfllava_bench.command_line import UsageError, command, commands, takes
 from sfllava_bench.engine.options import make_engine
+from sfllava_bench.loading_options import loading_options
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
 
@@ -48,10 +49,28 @@ def named_experiments(
     max_new_tokens: Annotated[
         int | None, Option("--max-new-tokens", help="an answer is cut there; else where the method was published with")
     ] = None,
+    ranks: Annotated[
+        Path | None, Option(help="KTV's ranks of keyframes: JSON, {question: [[frame, rank], ...]}; else it has none")
+    ] = None,
     by: Annotated[Literal["generation", "likelihood"], Option(help="how choices are made")] = "generation",
     decoder: Annotated[
-        Literal["auto", "pyav", "decord"], Option(help="decord is the released code's reading, faults and all")
+        Literal["auto", "pyav", "decord", "torchcodec"],
+        Option(help="decord is the released code's reading, faults and all"),
     ] = "auto",
+    reasoner: Annotated[
+        str | None,
+        Option(metavar="MODEL", help="the language model of llovi, videotree, --subquestions; own: the model's"),
+    ] = None,
+    reasoner_url: Annotated[str | None, Option(help="its OpenAI-compatible endpoint, as --judge-url")] = None,
+    subquestions: Annotated[
+        bool, Option("--subquestions", help="dcode_... alone: the reasoner takes each question apart first")
+    ] = False,
+    captions: Annotated[
+        Path | None, Option(help="JSON file of captions, in place of those that the model makes")
+    ] = None,
+    features: Annotated[
+        Path | None, Option(help="safetensors file of videotree's features, in place of the CLS")
+    ] = None,
 ) -> "list[Experiment]":
     """The paper's experiments of these names, or these methods on what `--annotations` and `--videos` give."""
     from sfllava_bench.runs.experiments import make_experiments
@@ -59,8 +78,11 @@ def named_experiments(
 
     options = {
         "model": model, "annotations": annotations, "videos": videos, "max_videos": max_videos,
-        "max_new_tokens": max_new_tokens, "by": by, "decoder": decoder,
+        "max_new_tokens": max_new_tokens, "ranks": ranks, "by": by, "decoder": decoder, "captions": captions,
+        "features": features, "reasoner": make_reasoner(reasoner, reasoner_url),
     }  # fmt: skip
+    if subquestions:
+        options["subquestions"] = "original"
     if run and method:
         raise ValueError(f"--method {' '.join(method)}: --run {' '.join(run)} says already what is seen")
     if run:
@@ -70,6 +92,16 @@ def named_experiments(
     if profile != "full":
         raise ValueError(f"--profile {profile}: it goes with --run; --method takes --max-videos")
     return own_experiments(method, benchmark, **options)
+
+
+def make_reasoner(name: str | None, url: str | None) -> "Judge | str | None":
+    """The language model of that name, at this address; "own" is the video model's own."""
+    from sfllava_bench.captions.words import OWN
+    from sfllava_bench.scores.chat import Judge
+
+    if url and name in (None, OWN):
+        raise ValueError(f"--reasoner-url {url}: give --reasoner MODEL with it, the model's name on that server")
+    return name if name in (None, OWN) else Judge(name, url)
 
 
 def make_judge(
@@ -152,7 +184,7 @@ def check(
 
 
 @command(bench, "bench run --profile toy --run table2_7b --benchmark egoschema", name="run")
-@takes(experiments=named_experiments, judge=make_judge, engine=make_engine)
+@takes(experiments=named_experiments, judge=make_judge, how=loading_options, engine=make_engine)
 def run_experiments(
     experiments: "Callable[[], list[Experiment]]",
     out: Out = Path("runs"),
@@ -161,6 +193,7 @@ def run_experiments(
     one_by_one: Annotated[int, Option(help="videos to ask again with nothing shared, to compare")] = 0,
     *,
     judge: "Callable[[], Judge | None]",
+    how: "Callable[[], dict]",
     engine: "Callable[[], AbstractContextManager]",
 ) -> int:
     """Make one run, or go on with it; several are a sweep with one table."""
@@ -175,7 +208,7 @@ def run_experiments(
         named = experiments()
         options = {
             "judge": judge(), "allow_missing": allow_missing, "retry_failed": retry_failed, "one_by_one": one_by_one,
-            "say": show,
+            "say": show, **how(),
         }  # fmt: skip
         with engine() as options["engine"]:
             rows = sweep(named, out, **options) if len(named) > 1 else reproduce(named[0], out, **options).rows()
@@ -233,12 +266,15 @@ def seconds_a_question(
     new_tokens: Annotated[int, Option(help="length of each answer")] = 16,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps")] = "auto",
     dtype: Annotated[str, Option(help="float32, float16, bfloat16")] = "auto",
+    into: Annotated[
+        Path | None, Option(show_default=False, help="a page that the tables go into, docs/benchmarks.md")
+    ] = None,
 ) -> None:
     """Seconds a question, nothing shared against all; `decode`: frames a second."""
     if context.invoked_subcommand:
         return
     from sfllava_bench.random_models import random_llm
-    from sfllava_bench.speed import run
+    from sfllava_bench.speed import run, write_into
     from sfllava_core import VideoLLM
 
     required(video)  # before a model is made for nothing
@@ -246,7 +282,10 @@ def seconds_a_question(
         if number < 1:
             raise ValueError(f"{name} {number}: give at least 1")
     make = random_llm if model.startswith("random-") else VideoLLM.from_pretrained
-    run(make(model, device=device, dtype=dtype), video, tuple(questions), new_tokens)
+    llm = make(model, device=device, dtype=dtype)
+    lines = run(llm, video, tuple(questions), new_tokens)
+    if into is not None:
+        write_into(into, lines, llm.device)
 
 
 @command(speed, "speed decode --films 20")
@@ -254,9 +293,12 @@ def decode(
     films: Annotated[int, Option(help="films of PocketBench, 0 for all")] = 0,
     num_frames: Annotated[int, Option(help="frames sampled of each file")] = 50,
     minutes: Annotated[float, Option(help="length of the long file")] = 3.0,
+    seeking: Annotated[
+        bool, Option("--seeking", help="too: a 720p file of that length, gone through and sought in")
+    ] = False,
 ) -> None:
-    """Frames a second: the decoding service against a child for each video."""
-    from sfllava_bench.decoding_speed import compare_decoding
+    """Frames a second: the decoding service against a child for each video, seeking against going through."""
+    from sfllava_bench.decoding_speed import compare_decoding, compare_seeking
 
     if num_frames < 1:
         raise ValueError(f"--num-frames {num_frames}: give at least 1")
@@ -265,6 +307,8 @@ def decode(
     if not 0 < minutes <= 600:
         raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
     show_table(compare_decoding(films or None, num_frames, 60 * minutes))
+    if seeking:
+        show_table(compare_seeking(60 * minutes, tuple(sorted({8, num_frames}))))
     print("the same frames to the last pixel, both ways")
 
 

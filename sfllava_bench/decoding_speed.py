@@ -1,7 +1,8 @@
-"""`sfllava speed decode`: what long-lived workers save. Each file is read twice, first by a child made for it alone.
+"""`sfllava speed decode`: what long-lived workers save, and what seeking to keyframes does.
 
-Both reads take the same way through `read_frames`, in one run and right after each other, so that their ratio means
-something on a noisy machine; the file has been read into the machine's memory before either.
+Each file is read twice, right after each other in one run, so that the ratio means something on a noisy machine; it
+has been read into the machine's memory before either. Short films are read by a child made for each and by the
+service; a long file of 720p, made on the spot, is gone through and sought in.
 """
 
 import math
@@ -13,7 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from sfllava_core.defaults import CLIP, POCKETBENCH, required
+from sfllava_core.video.decoders.pyav import PyAVReader
 from sfllava_core.video.folder import VIDEO_SUFFIXES
+from sfllava_core.video.frames import sample_frame_indices
 from sfllava_core.video.reading import read_frames
 from sfllava_core.video.service import service
 
@@ -76,3 +79,66 @@ def repeat(clip: Path, target: Path, seconds: float) -> float:
                     packet.stream = copy
                     out.mux(packet)
         return times * float(length * stream.time_base)
+
+
+class Counting(PyAVReader):
+    """Counts the frames that it decodes."""
+
+    decoded = 0
+
+    def frames(self, container):
+        for frame in super().frames(container):
+            self.decoded += 1
+            yield frame
+
+
+def compare_seeking(seconds: float, numbers: tuple[int, ...]) -> list[dict[str, object]]:
+    """One 720p file of so many seconds, x264 with its own choice of keyframes: gone through and sought in.
+
+    numbers: of frames that are sampled; one line of the table for each.
+
+    Raises:
+        RuntimeError: the two ways gave different frames.  FileNotFoundError: no clip to make it of.
+    """
+    with TemporaryDirectory(prefix="sfllava-") as temporary:
+        part, file = Path(temporary) / "part.mp4", Path(temporary) / "720p.mp4"
+        enlarge(required(CLIP), part, 720, 1280)
+        length = repeat(part, file, seconds)
+        reader = Counting(file)
+        return [seeking_row(f"720p of {length:.0f} s", reader, number) for number in numbers]
+
+
+def seeking_row(name: str, reader: Counting, num_frames: int) -> dict[str, object]:
+    """Read this file both ways; one line of the table."""
+    indices, seconds, decoded, read = sample_frame_indices(reader.total, num_frames), [], [], []
+    for way in (reader.by_count, reader.by_time):
+        reader.decoded, began = 0, time.perf_counter()
+        read.append(list(way(indices)))
+        seconds.append(time.perf_counter() - began)
+        decoded.append(reader.decoded)
+    if len(read[1]) != len(indices) or any(not np.array_equal(a[0], b[0]) for a, b in zip(*read)):
+        raise RuntimeError(f"{reader.path}: seeking gave other frames than going through")
+    return {
+        "file": name,
+        "keyframes": int(reader.packets.keys.sum()),
+        "sampled": len(indices),
+        "decoded, going through": decoded[0],
+        "decoded, seeking": decoded[1],
+        "going through": f"{seconds[0]:.2f} s",
+        "seeking": f"{seconds[1]:.2f} s",
+        "ratio": f"{seconds[0] / seconds[1]:.1f} x",
+    }
+
+
+def enlarge(clip: Path, target: Path, height: int, width: int) -> None:
+    """Write a clip in another size, by x264."""
+    import av
+
+    with av.open(str(clip)) as source, av.open(str(target), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for number, frame in enumerate(source.decode(video=0)):
+            picture = av.VideoFrame.from_ndarray(frame.to_ndarray(width=width, height=height, format="rgb24"))
+            picture.pts = number
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode())

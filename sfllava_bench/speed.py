@@ -3,15 +3,21 @@
 "released" is the released code's way: decode, encode and prefill again for every question. "shared" is this kit's.
 Both run the same functions on the same model and video in one run, so their ratio means something on a noisy machine;
 few questions are measured several times, and the median counts.
-Beside them stands the lower bound of hardware.py for this machine's own measured rates.
+Beside them stands the lower bound of hardware.py for this machine's own measured rates. Then what most questions'
+answers are made of (answer_speed.py), and how exact the attention is that makes them so (attention_errors.py).
 """
 
 import platform
+import re
 import time
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import torch
 
+from sfllava_bench.answer_speed import BATCHES, batch_seconds, suffixes_and_steps
+from sfllava_bench.attention_errors import WAYS, attention_errors
 from sfllava_core.budget.arithmetic import Budget, ModelShape, token_budget
 from sfllava_core.budget.hardware import GPU, stage_seconds
 from sfllava_core.methods.slowfast import SlowFast
@@ -134,7 +140,47 @@ def measure(llm: VideoLLM, path: Path, counts: tuple[int, ...], new_tokens: int,
                     None,
                 )
             )
+    for line in answers(llm, path, questions(max(counts)), new_tokens, chunk_frames, hardware):
+        say(line)
+    for line in errors(shape, budget.visual_tokens, llm.device):
+        say(line)
     return lines
+
+
+def answers(
+    llm: VideoLLM, path: Path, asked: list[str], new_tokens: int, chunk_frames: int, hardware: GPU
+) -> Iterator[str]:
+    """Two tables: what runs at once against its bound, and batches."""
+    video = watch(llm, path, chunk_frames)
+    yield "\n| run at once | ms | bound, ms | times the bound |\n|---|---|---|---|"
+    for what, (seconds, bound) in suffixes_and_steps(video, asked, new_tokens, hardware).items():
+        times = f"{seconds * 1000:.2f} | {bound * 1000:.2f} | {seconds / bound:.1f} x"
+        yield f"| {what} of {len(asked)} questions | {times} |"
+    yield "\n| answered together | seconds a question, over the prefix |\n|---|---|"
+    for batch, seconds in batch_seconds(video, questions(max(BATCHES)), new_tokens).items():
+        yield f"| batch {batch} | {seconds:.4f} |"
+
+
+def errors(shape: ModelShape, prefix: int, device: torch.device) -> Iterator[str]:
+    """A table: errors of attention, with this model's heads and so many tokens in front."""
+    yield "\nErrors of attention against float64, scores of deviation 3:\n"
+    yield f"| in | {' | '.join(WAYS)} |\n|{'---|' * (len(WAYS) + 1)}"
+    for dtype, found in attention_errors(shape.heads, shape.kv_heads, shape.head_dim, prefix, device).items():
+        yield f"| {str(dtype).removeprefix('torch.')} | {' | '.join(f'{error:.1e}' for error in found.values())} |"
+
+
+def write_into(page: Path, lines: list[str], device: torch.device) -> None:
+    """Put what was measured between a Markdown page's `<!-- speed cpu -->` (or cuda) and `<!-- end -->`.
+
+    Raises:
+        ValueError: the page has no such place.
+    """
+    text, mark = page.read_text(encoding="utf-8"), f"<!-- speed {device.type} -->"
+    place = re.compile(rf"({re.escape(mark)}\n).*?(<!-- end -->)", re.DOTALL)
+    measured = "\n".join([f"Measured on {date.today()}.", *lines])
+    if not place.search(text):
+        raise ValueError(f"{page}: it has no {mark} ... <!-- end -->, between which the tables go")
+    page.write_text(place.sub(lambda found: f"{found[1]}{measured}\n{found[2]}", text), encoding="utf-8")
 
 
 def bounds(budget: Budget, shape: ModelShape, hardware: GPU, count: int, shared: bool, dtype: torch.dtype) -> Seconds:

@@ -21,8 +21,10 @@ from sfllava_core.defaults import absent
 from sfllava_core.methods.base import Grid, Method
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.methods.specs import parse_spec
+from sfllava_core.tokenizing import IM_END, from_sentencepiece, mended, missing_packages
 
 log = logging.getLogger(__name__)
+NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -56,23 +58,29 @@ def load_config(source: str | Path) -> PretrainedConfig:
 
 
 def load_tokenizer(source: str | Path):
-    """A checkpoint's tokenizer, from its tokenizer.json; no code of the checkpoint's own is run.
+    """A checkpoint's tokenizer, with the released code's pieces; no code of the checkpoint's own is run.
 
-    A tokenizer.model alone is not read: transformers makes a tokenizer of it that leaves out the beginning-of-sequence
-    token, so that each prompt would be another one than the released code's.
+    From its tokenizer.json; where it has none, from its tokenizer.model, if sentencepiece and protobuf are installed.
 
     Raises:
-        ModelError: no such checkpoint, no tokenizer.json, or one that cannot be read.
+        ModelError: no such checkpoint, none of the two files, one that cannot be read, or a package that is missing.
     """
     source = str(source)
     local = checked_source(source)
     with loading(source):
+        model = None
         if found_file(source, "tokenizer.json", local) is None:
-            raise ModelError(
-                f"{source}: it cannot be loaded: it has no tokenizer.json (a tokenizer.model alone is not enough); "
-                f"download it again, or take one that has it, such as {EXAMPLE}"
-            )
-        return AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+            model, missing = found_file(source, "tokenizer.model", local), missing_packages()
+            if model is None or missing:
+                install = f"pip install {' '.join(missing)} to read its tokenizer.model, or " if model else ""
+                raise ModelError(
+                    f"{source}: it cannot be loaded: it has no tokenizer.json (a tokenizer.model alone is not enough); "
+                    f"{install}download it again, or take one that has it, such as {EXAMPLE}"
+                )
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+        if model is None:
+            return mended(tokenizer)
+        return from_sentencepiece(tokenizer, model, tokenizer.init_kwargs.get("add_bos_token", True))
 
 
 def found_file(source: str, name: str, local: bool) -> Path | None:
@@ -101,11 +109,16 @@ def default_method(config, grid: Grid) -> Method:
     return scaled
 
 
-def stop_ids(model, tokenizer) -> frozenset[int]:
-    """End-of-sequence ids of the checkpoint's generation settings, else its tokenizer's."""
-    ids = model.generation_config.eos_token_id
-    ids = tokenizer.eos_token_id if ids is None else ids
-    return frozenset([ids] if isinstance(ids, int) else ids or [])
+def stop_ids(model, tokenizer, style: str) -> frozenset[int]:
+    """What ends an answer: the end tokens of the generation settings and of the tokenizer, and that of a ChatML turn.
+
+    All of them, because they differ between files of one checkpoint: 34B's settings may name `<|endoftext|>` alone.
+    """
+    named = model.generation_config.eos_token_id
+    ids = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
+    if style == "chatml":
+        ids.add(tokenizer.get_vocab().get(IM_END))
+    return frozenset(ids - {None})
 
 
 def check_finite(values: Float[Tensor, "..."], name: str, stage: str) -> None:
@@ -177,6 +190,15 @@ def pick_device(device: str | torch.device) -> torch.device:
     return picked
 
 
+def straight_to(device: torch.device, needed: bool = False) -> dict[str, torch.device] | None:
+    """A device_map that loads each weight straight to the device: 34B's would fill the host's memory else.
+
+    None elsewhere than on CUDA, and without accelerate, which transformers does it with, unless `needed`.
+    """
+    with_help = device.type == "cuda" and find_spec("accelerate") is not None
+    return {"": device} if needed or with_help else None
+
+
 def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """ "auto" is float16 on a GPU and float32 on the CPU."""
     if dtype == "auto":
@@ -188,14 +210,18 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
 
 
 def quantization_config(quantization: str, dtype: str | torch.dtype = "auto") -> BitsAndBytesConfig:
-    """bitsandbytes settings for "4bit" (nf4, doubly quantised, as the released code) or "8bit"."""
+    """bitsandbytes settings for "4bit" (nf4, doubly quantised, as the released code) or "8bit".
+
+    Vision tower, projector and head stay as they are: small beside the language model, and every answer needs them.
+    """
     if quantization not in ("4bit", "8bit"):
         raise ValueError(f"quantization={quantization!r}: choose '4bit' or '8bit'")
     if find_spec("bitsandbytes") is None:
         raise ModelError(f"quantization={quantization!r} needs bitsandbytes: pip install bitsandbytes")
     if quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=NOT_QUANTIZED)
     compute = pick_dtype(dtype, torch.device("cuda"))
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
-    )
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute,
+        llm_int8_skip_modules=NOT_QUANTIZED,
+    )  # fmt: skip

@@ -4,6 +4,7 @@ frames -> features -> method -> prompt -> answer: `VideoLLM.watch` goes the firs
 the `WatchedVideo` that it returns (answering/watched.py) goes the last two, as often as there are questions.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,6 +33,7 @@ from sfllava_core.checkpoints import (
     prompt_style_of,
     quantization_config,
     stop_ids,
+    straight_to,
 )
 from sfllava_core.features import CLIP_MEAN, CLIP_STD, check_resize_mode, checked_pixels, preprocess
 from sfllava_core.image_statistics import checked_statistics, image_statistics
@@ -39,9 +41,11 @@ from sfllava_core.methods.base import Grid, Method, Seen, SpecError
 from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import checked_style
 from sfllava_core.stopwatch import Stopwatch
+from sfllava_core.tokenizing import differences
 from sfllava_core.video.frames import Frames
 from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
 
+log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 Video = Frames | np.ndarray | Tensor  # uint8 (T, h, w, 3)
 
@@ -74,7 +78,7 @@ class VideoLLM:
         self.method = default_method(model.config, self.grid)
         self.dim = model.config.text_config.hidden_size
         self.max_positions = rope.max_positions(model.config.text_config)
-        self.stop_ids = stop_ids(model, tokenizer)
+        self.stop_ids = stop_ids(model, tokenizer, self.prompt_style)
         self.lock = threading.RLock()
         install_attention(self.language_model)
 
@@ -101,8 +105,10 @@ class VideoLLM:
             rope_scaling: factor of RoPE scaling; 2 is the paper's, 1 is off.
             rope_type: "dynamic" (the paper's: acts past the model's own positions only) or "linear" (always acts;
                 LLaVA-NeXT-Image was published with it, factor 2).
-            device_map: transformers' way of spreading a model over several GPUs ("auto", "balanced", a dict).
-            quantization: "4bit" or "8bit" through bitsandbytes, which must be installed.
+            device_map: transformers' way of spreading a model over several GPUs ("auto", "balanced", a dict): one holds
+                what is too large for one, and they work one after the other.
+            quantization: "4bit" or "8bit" through bitsandbytes, which must be installed: the language model's layers
+                alone. 8-bit answers depend on which questions are answered together.
             prompt_style: "vicuna", "chatml" or "mistral"; None reads it from the checkpoint.
 
         Raises:
@@ -114,8 +120,8 @@ class VideoLLM:
         local = checked_source(source)
         device = pick_device(device)
         options = {"quantization_config": quantization_config(quantization, dtype)} if quantization else {}
-        if device_map is not None or quantization:
-            options["device_map"] = device_map or {"": device}
+        if (places := device_map or straight_to(device, bool(quantization))) is not None:
+            options["device_map"] = places
         rope.scale_rope(config.text_config, rope_scaling, rope_type)
         with loading(source):
             model, found = backbone_for(config, source).model_class.from_pretrained(
@@ -132,7 +138,10 @@ class VideoLLM:
         check_complete(found, source)
         mean, std = image_statistics(source, local)
         model = model if options else model.to(device)
-        return cls(model, tokenizer, name=source, prompt_style=prompt_style, image_mean=mean, image_std=std)
+        llm = cls(model, tokenizer, name=source, prompt_style=prompt_style, image_mean=mean, image_std=std)
+        for difference in differences(tokenizer, llm.prompt_style):
+            log.warning("%s: its tokenizer is not as the released code's, answers may differ: %s", source, difference)
+        return llm
 
     @property
     def language_model(self) -> nn.Module:
@@ -191,18 +200,21 @@ class VideoLLM:
         """
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames={chunk_frames}: encode at least 1 frame at a time")
-        device, seen = self.backbone.vision_device, []
+        device, whole = self.backbone.vision_device, {}
         for start in range(0, len(views), chunk_frames):
             chunk = views[start : start + chunk_frames]
             pixel_values = preprocess(
                 chunk, self.image_size, resize=resize, device=device, mean=self.image_mean, std=self.image_std
             )
-            seen.append(self.backbone.look(pixel_values, method))
-            check_finite(seen[-1].features, self.name, "frame features")
+            seen = self.backbone.look(pixel_values, method)
+            check_finite(seen.features, self.name, "frame features")
+            for name, rows in {"": seen.features, **seen.more}.items():  # in place: all of them never lie there twice
+                if start == 0:
+                    whole[name] = rows.new_empty((len(views), *rows.shape[1:]))
+                whole[name][start : start + len(chunk)] = rows
             if progress is not None:
                 progress("encode", start + len(chunk), len(views))
-        more = {name: torch.cat([one.more[name] for one in seen]) for name in seen[0].more}
-        return Seen(torch.cat([one.features for one in seen]), self.backbone.newline, more=more)
+        return Seen(whole.pop(""), self.backbone.newline, more=whole)
 
     def watch(
         self,

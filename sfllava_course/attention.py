@@ -5,6 +5,7 @@ them together, run once, plainly. Only the rows of the question and the answer a
 little more memory than usual. `hidden` tokens are cut out of everyone's sight, to see what depends on them.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -160,7 +161,7 @@ def recorded(
     """Run a sequence; attention weights (float32, on the CPU) and hidden states of its last `queries` positions."""
     AttentionInterface.register(RECORDING, recording_attention)
     AttentionMaskInterface.register(RECORDING, sdpa_mask)
-    kept: list[Tensor] = []
+    kept: deque[Tensor] = deque()  # a list would be copied on its way into a layer on another device
     rope.restore(language_model)
     language_model.set_attn_implementation(RECORDING)
     try:
@@ -172,7 +173,7 @@ def recorded(
     finally:
         install_attention(language_model)
         rope.restore(language_model)
-    return torch.cat(kept), out.last_hidden_state[0, -queries:]
+    return torch.cat(list(kept)), out.last_hidden_state[0, -queries:]
 
 
 def recording_attention(
@@ -182,7 +183,7 @@ def recording_attention(
     value: Float[Tensor, "1 kv_heads length head_dim"],
     attention_mask: Bool[Tensor, "1 1 length length"],
     scaling: float | None = None,
-    kept: list | None = None,
+    kept: deque | None = None,
     queries: int = 1,
     **kwargs,
 ) -> tuple[Float[Tensor, "1 length heads head_dim"], None]:

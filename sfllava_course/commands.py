@@ -1,4 +1,4 @@
-"""All commands of `sfllava`: ask, doctor, run, and those that the benchmarks bring (sfllava_bench/commands.py).
+"""All commands of `sfllava`: ask, doctor, run, course, and those that the benchmarks bring (sfllava_bench/commands.py).
 
 What is heavy is imported when a command is run.
 """
@@ -14,8 +14,9 @@ from typer import Argument, Option
 from sfllava_bench.command_line import PAIR, command, commands, takes
 from sfllava_bench.commands import bench, speed
 from sfllava_bench.engine.options import make_engine
-from sfllava_bench.terminal import show, visible
-from sfllava_core.defaults import COURSE, DEFAULT_MODEL, required
+from sfllava_bench.loading_options import loading_options
+from sfllava_bench.terminal import one_line, show, visible
+from sfllava_core.defaults import COURSE, DEFAULT_MODEL, ROOT, required
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MAIN_JOB = COURSE / "08_reproduce.ipynb"
@@ -73,7 +74,7 @@ def ask(
 
 
 @command(app, "ask-all data/clips questions.txt --out answers.jsonl", name="ask-all")
-@takes(engine=make_engine)
+@takes(how=loading_options, engine=make_engine)
 def ask_every(
     videos: Annotated[Path, Argument(help="a folder of videos; or a CSV file whose column video has their paths")],
     questions: Annotated[
@@ -90,6 +91,7 @@ def ask_every(
     ] = None,
     retry_failed: Annotated[bool, Option("--retry-failed", help="ask again what failed at an earlier start")] = False,
     *,
+    how: "Callable[[], dict]",
     engine: "Callable[[], AbstractContextManager]",
 ) -> int:
     """Ask many videos many questions, to one table; the same command goes on where it was."""
@@ -98,17 +100,35 @@ def ask_every(
     with engine() as workers:
         outcome = ask_all(
             videos, questions, out, model=model, method=method, max_new_tokens=max_new_tokens, engine=workers,
-            retry_failed=retry_failed, say=show,
+            retry_failed=retry_failed, say=show, **how(),
         )  # fmt: skip
     return int(bool(outcome.failures))
 
 
-@command(app, "doctor")
-def doctor() -> int:
-    """Versions, device, decoders; what is missing, and how to get it."""
+@command(app, "app --model llava-hf/llava-v1.6-vicuna-7b-hf", "app")
+def serve_app(
+    model: Annotated[str, Option(show_default="data/pocket", help="folder or hub id; each open page loads it")] = str(
+        DEFAULT_MODEL
+    ),
+    ip: Annotated[str, Option(help="whoever reaches this address may upload and ask")] = "127.0.0.1",
+    port: Annotated[int, Option(help="the next free one where it is taken")] = 8866,
+    max_upload: Annotated[int, Option(help="MiB of an upload at most")] = 500,
+    browser: Annotated[bool, Option(help="open a browser on it")] = True,
+) -> int:
+    """Your own video in a browser: upload, ask, compare two methods side by side."""
+    from sfllava_course.app.serve import serve
+
+    return serve(model, ip, port, max_upload, browser)
+
+
+@command(app, "doctor --model data/tiny")
+def doctor(
+    model: Annotated[str, Option(show_default=False, help="a checkpoint whose tokenizer is checked too")] = "",
+) -> int:
+    """Versions, device, decoders; what is missing, and how to get it. With --model: are prompts cut as they should?"""
     from sfllava_course.doctor import main
 
-    return main()
+    return main(model)
 
 
 @command(app, "run notebooks/08_reproduce.ipynb -p toy_videos 6")
@@ -133,5 +153,43 @@ def run(
     return run_notebook(required(notebook or named or MAIN_JOB), out, dict(zip(words[::2], words[1::2])))
 
 
+course = commands(help="For teachers: students' notebooks.", epilog="Example: sfllava course grade submissions")
+
+
+@command(course, "course grade submissions --jobs 2")
+def grade(
+    submissions: Annotated[Path, Argument(help="a folder of notebooks, in sub-folders by student or all in one")],
+    out: Annotated[Path | None, Option(show_default="runs/ and the time", help="folder of the results")] = None,
+    chapter: Annotated[
+        str, Option(show_default="as files or cells say", help="what all of them are of, such as 03")
+    ] = "",
+    seconds: Annotated[float, Option(help="for one copy; a third of it for one cell")] = 600.0,
+    memory: Annotated[float, Option(help="GiB for one copy")] = 4.0,
+    jobs: Annotated[int, Option(help="copies at the same time")] = 1,
+) -> None:
+    """Run students' notebooks, each in a closed box, and judge their exercises: grades.csv and grades.html."""
+    from datetime import datetime, timezone
+
+    from sfllava_course.grading.grade import VERDICTS, grade
+    from sfllava_course.grading.sandbox import Limits, missing
+
+    for name, value, least in (("seconds", seconds, 5), ("memory", memory, 1), ("jobs", jobs, 1)):
+        if not value >= least:
+            raise ValueError(f"--{name} {value:g}: give at least {least}")
+    out = out or ROOT / "runs" / datetime.now(timezone.utc).strftime("grades-%Y%m%d-%H%M%S")
+    if missing():
+        show(f"warning: {missing()}", file=sys.stderr)
+    grade(
+        submissions,
+        out,
+        Limits(seconds, int(memory * 1024**3)),
+        jobs,
+        chapter,
+        lambda one: show(one_line(f"{one.copy.name}: {', '.join(f'{one.count(v)} {v}' for v in VERDICTS)}")),
+    )
+    print(f"grades: {out / 'grades.csv'}\npage: {out / 'grades.html'}")
+
+
+app.add_typer(course, name="course")
 app.add_typer(bench, name="bench")
 app.add_typer(speed, name="speed")

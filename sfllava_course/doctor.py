@@ -1,4 +1,4 @@
-"""`sfllava doctor`: versions, device, decoders; what is missing, and how to get it."""
+"""`sfllava doctor`: versions, device, decoders; what is missing, and how to get it; a checkpoint's tokenizer."""
 
 import platform
 import shutil
@@ -10,7 +10,11 @@ from sfllava_core.defaults import CLONE, DEFAULT_MODEL, DEFAULT_VIDEO
 REQUIRED = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "einops", "jaxtyping")
 DECODERS = {"decord": "decord", "av": "av"}
 NOTEBOOKS = ("jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "papermill", "nbconvert")
-OPTIONAL = {"bitsandbytes": "4-bit and 8-bit weights", "accelerate": "models spread over several GPUs"}
+OPTIONAL = {
+    "bitsandbytes": "4-bit and 8-bit weights",
+    "accelerate": "models spread over several GPUs, or loaded straight to one",
+    "sentencepiece": "checkpoints without a tokenizer.json",
+}
 
 
 def version(package: str) -> str | None:
@@ -70,9 +74,36 @@ def report() -> tuple[list[str], bool]:
     return lines, healthy
 
 
-def main() -> int:
-    """Print the report; exit code 1 where something needed is missing."""
+def tokenizer_lines(model: str) -> tuple[list[str], bool]:
+    """How a checkpoint's tokenizer cuts a prompt, and whether it is as in the released code. Raises ModelError."""
+    from sfllava_core.checkpoints import load_config, load_tokenizer, prompt_style_of
+    from sfllava_core.prompts import IMAGE, open_ended_prompt
+    from sfllava_core.tokenizing import differences
+
+    config, tokenizer = load_config(model), load_tokenizer(model)
+    style = prompt_style_of(config, tokenizer)
+    before, after = open_ended_prompt("What is it?", style).split(IMAGE)
+    lines = [f"tokenizer of {model}, {style} prompts"]
+    lines += [
+        f"  before the video  {tokenizer(before).tokens()[-12:]}",
+        f"  behind it         {tokenizer(after).tokens()[:6]}",
+    ]
+    lines.append(f"  the end           {tokenizer(after).tokens()[-12:]}")
+    found = differences(tokenizer, style)
+    return lines + [f"  DIFFERS  {one}" for one in found] + ["  ok       as the released code's"] * (
+        not found
+    ), not found
+
+
+def main(model: str = "") -> int:
+    """Print the report, and that on a checkpoint's tokenizer; exit code 1 where something is missing or wrong."""
     lines, healthy = report()
+    right = True
+    if model:
+        more, right = tokenizer_lines(model)
+        lines += more
     print("\n".join(lines))
     print("\nall that is needed is here" if healthy else "\nsomething needed is missing: see MISSING above")
-    return 0 if healthy else 1
+    if not right:
+        print("the tokenizer is not as the released code's: see DIFFERS above; answers may be others than the paper's")
+    return 0 if healthy and right else 1

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from sfllava_bench.answers.progress import PROGRESS_FILE
 from sfllava_bench.terminal import show_table
-from sfllava_core.defaults import ROOT
+from sfllava_core.defaults import WORK
 from sfllava_course.notebook_parameters import parameters_for
 
 BAR = "{desc}: {n_fmt}/{total_fmt} cells {bar} {elapsed}{postfix}"
@@ -43,7 +43,7 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
 
     parameters = parameters_for(notebook, parameters or {})
     papermill_engines.register("sfllava", engine())
-    out = out or ROOT / "runs" / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    out = out or WORK / "runs" / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     out.mkdir(parents=True, exist_ok=True)
     executed = out / notebook.name
     try:
@@ -52,7 +52,7 @@ def run_notebook(notebook: Path, out: Path | None = None, parameters: dict[str, 
                 str(notebook),
                 str(executed),
                 parameters={**parameters, "out_dir": str(out.resolve())},
-                cwd=str(ROOT),
+                cwd=str(WORK),
                 kernel_name="python3",
                 engine_name="sfllava",
                 progress_bar={"file": sys.stderr, "desc": notebook.stem, "bar_format": BAR},
@@ -161,8 +161,10 @@ def write_html(content, path: Path) -> Path:
     """The executed notebook as one HTML page that needs no network."""
     from nbconvert import HTMLExporter
 
+    from sfllava_course.web import ready
+
     no_addresses = dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "widget_renderer_url"), "")
     exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True, **no_addresses)
-    body, _ = exporter.from_notebook_node(content)
+    body, _ = exporter.from_notebook_node(ready(content))
     path.write_text(body)
     return path

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -122,8 +123,10 @@ def test_the_lock_holds_exact_versions_and_no_addresses():
 
 def test_the_lock_satisfies_the_ranges_of_the_package():
     text = (ROOT / "pyproject.toml").read_text()
-    assert '"sfllava-core[course,gpus]"' in text and '"sfllava-core[bench]"' in text, "the tests' extra takes all"
-    wanted = [one for extra in ("bench", "course", "gpus", "test") for one in extras()[extra]] + core_dependencies()
+    assert '"sfllava-core[course,gpus,site]"' in text and '"sfllava-core[bench]"' in text, "the tests' extra takes all"
+    wanted = [
+        one for extra in ("bench", "course", "gpus", "site", "test") for one in extras()[extra]
+    ] + core_dependencies()
     wanted = [requirement for requirement in wanted if requirement.name != "sfllava-core"]
     assert len(wanted) > 20
     for requirement in wanted:
@@ -204,14 +207,21 @@ def test_environment_yml_installs_this_checkout_under_the_lock():
     assert pip == {"pip": ["-r requirements.lock", "-e ."]}
 
 
-def test_readme_commands_exist():
-    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"(?:`|^    )make (\w+)", readme, re.M))
-    assert {"run", "test", "lab", "speed"} <= targets
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, re.M), f"README names `make {target}`"
-    for path in re.findall(r"`((?:data|docs|notebooks|sfllava_core|tests)/[\w./]*)`", readme):
-        assert (ROOT / path).exists(), f"README names {path}"
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "Dockerfile", ".github/workflows/ci.yml"])
+def test_commands_and_files_that_texts_name_exist(name):
+    text, makefile = (ROOT / name).read_text(), (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"(?:`|^    |run: |RUN )make (\w+)|\[\"make\", \"(\w+)\"", text, re.M))
+    assert targets
+    for target in {one for found in targets for one in found if one}:
+        assert re.search(rf"^(?:\w+ )*{target}(?: \w+)*:", makefile, re.M), f"{name} names `make {target}`"
+    for path in re.findall(r"`((?:data|docs|notebooks|sfllava_\w+|tests)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), f"{name} names {path}"
+
+
+def test_the_citation_and_the_changes_name_the_packages_version():
+    version = project()["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert re.search(rf"^## {re.escape(version)}", (ROOT / "CHANGELOG.md").read_text(), re.M)
 
 
 def test_readme_code_runs(llm, monkeypatch):
@@ -252,26 +262,62 @@ def test_no_call_lets_transformers_ask_whether_to_run_a_checkpoints_code():
     assert seen == 3, "load_config, load_tokenizer, and pocket's own"
 
 
-WITHOUT_A_CLONE = """
+INSTALLED = """
 import sys
 from sfllava_course.__main__ import command
 
-for words in (["ask", sys.argv[1], "why?"], ["speed"], ["run"], ["doctor"]):
+for words in (["ask", sys.argv[1], "Which animal is it?"], ["bench", "list"], ["doctor"], ["run"]):
     print("exit code", command(words), file=sys.stderr, flush=True)
 """
 
 
-def test_an_installed_package_says_that_models_films_and_notebooks_come_with_a_clone(tmp_path):
-    """What a wheel holds, unpacked: the packages alone."""
-    for package in ("sfllava_core", "sfllava_bench", "sfllava_course"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_A_CLONE, GRAND_PRIX], capture_output=True, text=True, cwd=tmp_path, timeout=240,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder with what the project's wheel holds, as pip would lay it down."""
+    tree, folder = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("installed")
+    for name in ("sfllava_core", "sfllava_bench", "sfllava_course", "data"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    build = "import sys, setuptools.build_meta as build; build.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, folder], cwd=tree, check=True, capture_output=True, timeout=240)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder)
+    return folder
+
+
+def run_installed(folder: Path, work: Path) -> subprocess.CompletedProcess:
+    """`INSTALLED` from that folder, in a working folder of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", INSTALLED, GRAND_PRIX], capture_output=True, text=True, cwd=work, timeout=240,
+        env={**os.environ, "PYTHONPATH": str(folder)},
     )  # fmt: skip
-    lines = done.stderr.splitlines()
-    way_out = "models, films and notebooks come with a clone of the kit's repository, not with the installed package"
-    for line, missing in zip(lines[::2], ("data/pocket", "data/clips/grand_prix_1906.mp4", "08_reproduce.ipynb")):
-        assert line.startswith(f"error: {tmp_path}") and f"{missing} is not there: {way_out}" in line
-    assert lines[1::2] == ["exit code 1"] * 3 and lines[6:] == ["exit code 1"], done.stderr
-    assert f"  MISSING  data/pocket: {way_out}" in done.stdout
+
+
+def exit_codes(done: subprocess.CompletedProcess) -> list[str]:
+    return re.findall(r"^exit code (\d)$", done.stderr, re.M)
+
+
+def test_a_wheel_answers_without_a_clone(installed, tmp_path):
+    """The embedded model, films and the paper's tables come with it; notebooks do not, and it says so."""
+    done = run_installed(installed, tmp_path)
+    assert exit_codes(done) == ["0", "0", "0", "1"], done.stderr
+    assert done.stdout.strip().splitlines()[0], "an answer"
+    assert "table2_7b" in done.stdout and "ok       data/pocket" in done.stdout
+    error = done.stderr.splitlines()[-2]
+    assert error.startswith("error: ") and "08_reproduce.ipynb is not there: notebooks come with a clone" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_package_without_its_data_says_where_to_get_it(installed, tmp_path):
+    """As a file browser's copy of the packages would be."""
+    (bare := tmp_path / "bare").mkdir()
+    for package in ("sfllava_core", "sfllava_bench", "sfllava_course"):
+        shutil.copytree(installed / package, bare / package, ignore=shutil.ignore_patterns("__pycache__", "data"))
+    done = run_installed(bare, tmp_path)
+    assert exit_codes(done) == ["1"] * 4, done.stderr
+    way_out = "models and films with a clone or a whole install of the package"
+    for missing in ("data/pocket", "data/paper/paper_results.yaml"):
+        assert re.search(rf"^error: .*{missing} is not there: .*{way_out}", done.stderr, re.M), done.stderr
+    assert re.search(rf"MISSING  data/pocket: .*{way_out}", done.stdout)

@@ -1,10 +1,13 @@
 """The course's editions, all made from the notebooks in notebooks/ by their cells' tags; nothing is kept twice.
 
-    python tools/editions.py execute NOTEBOOK ...   run in place, leaving small, clean outputs to commit
-    python tools/editions.py workshop               dist/student, dist/instructor, and a pack for rooms with no network
-    python tools/editions.py site                   dist/site: static pages of the executed course
+    python tools/editions.py execute NOTEBOOK ...   run in place, leaving small, clean outputs to commit; what the
+                                                    prose claims (sfllava_course/claims.py) must hold
+    python tools/editions.py lab                    my-course/: the student edition to work in; what is there is kept
+    python tools/editions.py workshop               dist/student, dist/instructor, slides, handouts, an offline pack
+    python tools/editions.py site                   dist/site: the executed course and the API as a site
 
-Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run.
+Tags: `solution` cells are taken out for students; `nbval-ignore-output` marks what differs from run to run;
+`slide` cells make the slides.
 A cell's metadata may hold `notes`, shown to instructors behind it. Notebook metadata `course` holds planned minutes
 and, written by `execute`, measured seconds.
 """
@@ -24,6 +27,11 @@ from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocess
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+sys.path.insert(0, str(Path(__file__).parent))
+from handout import write_handout
+from offline_check import SECTION, section
+from slides import write_slides
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package, installed or not
 NOTEBOOKS = ROOT / "notebooks"
@@ -31,24 +39,11 @@ PACKED = ("sfllava_core", "sfllava_bench", "sfllava_course", "pocket", "data/tin
           "data/clips", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
           "README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")  # fmt: skip
 SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
-START = """Without a network
-=================
-Before, on a machine with a network and the same system and Python 3.11 as the laptops:
-
-    python3.11 -m pip download torch==2.13.0 -d wheels
-    python3.11 -m pip download -r requirements.lock setuptools -d wheels
-
-Then, on each laptop, with this folder and wheels/ in it:
-
-    PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheels" make lab
-
-The notebooks are in notebooks/. Nothing in them needs a network.
-"""
 
 
 def chapters() -> list[Path]:
-    """The course's notebooks, in order."""
-    return sorted(path for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    """The course's notebooks in reading order: the primer (P), then 0 and on."""
+    return [*sorted(NOTEBOOKS.glob("P_*.ipynb")), *sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
 
 
 def execute(path: Path) -> None:
@@ -56,18 +51,26 @@ def execute(path: Path) -> None:
 
     Raises:
         RuntimeError: a cell wrote to stderr (a warning, most likely).
+        StaleProse: the text claims what this run does not give.
     """
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
 
+    from sfllava_course.claims import StaleProse, with_claims, without_claims
     from sfllava_course.kernels import private_kernel
 
-    notebook = nbformat.read(path, as_version=4)
+    notebook = with_claims(nbformat.read(path, as_version=4))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         kernel, where = private_kernel(Path(folder)), {"metadata": {"path": str(path.parent)}}
-        NotebookClient(notebook, timeout=300, config=kernel, resources=where).execute(env=with_this_checkout())
+        try:
+            NotebookClient(notebook, timeout=300, config=kernel, resources=where).execute(env=with_this_checkout())
+        except CellExecutionError as error:
+            if error.ename == "AssertionError" and error.evalue.startswith("stale prose"):
+                raise StaleProse(f"{path.name}: {error.evalue}") from None
+            raise
     seconds = time.perf_counter() - start
-    tidy(notebook)
+    tidy(without_claims(notebook))
     notebook.metadata.setdefault("course", {})["run_seconds"] = 5 * max(1, round(seconds / 5))
     nbformat.write(notebook, path)
     print(f"{path.name}: {seconds:.0f} s")
@@ -115,7 +118,8 @@ def student_edition(notebook: NotebookNode) -> NotebookNode:
     notebook, resources = without.preprocess(notebook, {})
     notebook, _ = ClearOutputPreprocessor(enabled=True).preprocess(notebook, resources)
     for cell in notebook.cells:
-        cell.metadata.pop("notes", None)
+        for private in ("notes", "claims"):
+            cell.metadata.pop(private, None)
     return notebook
 
 
@@ -151,12 +155,29 @@ def write_edition(name: str, out: Path) -> list[Path]:
     return written
 
 
+def learners_folder(out: Path) -> list[Path]:
+    """Put the student edition where a learner works, with the file that progress is kept in.
+
+    Nothing that is there already is written over: a chapter that was begun stays as it was left. Returns what is new.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    new = []
+    for path in chapters():
+        place = out / path.name
+        if not place.exists():
+            nbformat.write(student_edition(nbformat.read(path, as_version=4)), place)
+            new.append(place)
+    if not (out / "progress.json").exists():
+        (out / "progress.json").write_text("{}")
+    return new
+
+
 def write_pack(student: Path, out: Path) -> Path:
     """One zip file with the student notebooks, the code and all data: everything but the wheels."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(out.stem)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
-        pack.writestr(str(folder / "START.txt"), START)
+        pack.writestr(str(folder / "START.txt"), f"{SECTION}\n\n{section()}\n")
         for path in sorted(student.glob("*.ipynb")):
             pack.write(path, folder / "notebooks" / path.name)
         for source in (ROOT / name for name in PACKED):
@@ -168,29 +189,37 @@ def write_pack(student: Path, out: Path) -> Path:
 
 
 def workshop(out: Path) -> None:
-    """Both editions and the pack."""
+    """Both editions, slides, handouts and the pack."""
     for name in EDITIONS:
         print(f"{name}: {len(write_edition(name, out / name))} notebooks in {out / name}")
+    slides = [write_slides(path, out / "instructor" / "slides") for path in chapters()]
+    print(f"slides: {len(slides)} decks in {out / 'instructor' / 'slides'}")
+    for name, key in (("student/handout.html", False), ("instructor/handout_with_key.html", True)):
+        print(f"handout: {write_handout(chapters(), out / name, key)}")
     pack = write_pack(out / "student", out / "slowfast-llava-course.zip")
     print(f"offline pack: {pack} ({pack.stat().st_size / 1e6:.1f} MB, wheels aside)")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["execute", "workshop", "site"])
+    parser.add_argument("what", choices=["execute", "lab", "workshop", "site"])
     parser.add_argument("notebooks", nargs="*", type=Path, help="for execute; all chapters if none is named")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     chosen = parser.parse_args()
     if chosen.what == "execute":
         for path in chosen.notebooks or chapters():
             execute(path.resolve())
+    elif chosen.what == "lab":
+        folder = ROOT / "my-course"
+        new = learners_folder(folder)
+        print(f"{folder}: {len(new)} chapters are new, {len(chapters()) - len(new)} are as you left them")
     elif chosen.what == "workshop":
         workshop(chosen.out)
     else:
         sys.path.insert(0, str(Path(__file__).parent))
         from site_pages import write_site
 
-        print(f"site: {write_site(chapters(), chosen.out / 'site')}")
+        print(f"site: {write_site(chapters(), student_edition, chosen.out / 'site')}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,10 @@ from torch import Tensor
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.prefetch import Decoded
+from sfllava_bench.answers.subquestions import CAPTION_TOKENS, answer_in_parts
 from sfllava_bench.answers.video_model import VideoModel
+from sfllava_bench.captions.captioner import Read
+from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_core.answering.sharing import ContextError
 from sfllava_core.prompts import PromptError
@@ -49,6 +53,8 @@ def answer_video(
     *,
     batch: int = 16,
     shared: FilmFeatures | None = None,
+    words: Words | None = None,
+    read: Read | None = None,
 ) -> Iterator[list[Record]]:
     """Records of a video's questions, a batch at a time; the last one is of the watching itself.
 
@@ -56,19 +62,35 @@ def answer_video(
         decoded: the frames, or the error that came in their place.
         batch: questions answered together.
         shared: features of the frames, where several experiments look at them.
+        words, read: captions and language models, and how more of a video is read (`VideoFolder.read`), where a
+            language model has a say.
+
+    Raises:
+        JudgeError: the language model cannot be used, or does not answer any more.
     """
     start = time.perf_counter()
     if decoded.error is not None:
         yield [failure(question, "video", decoded.error) for question in questions]
         return
     try:
-        frames, video = watch(llm, experiment, decoded.frames, shared)
+        if experiment.told:
+            frames = decoded.frames.sampled(experiment.method.sample)
+            video = words.told(experiment, decoded.video, frames, read)
+        else:
+            frames, video = watch(llm, experiment, decoded.frames, shared)
+    except VideoError as error:
+        yield [failure(question, "video", error) for question in questions]
+        return
     except (ContextError, *OUT_OF_MEMORY) as error:
         release_memory()
         yield [failure(question, "watch", error) for question in questions]
         return
     for first in range(0, len(questions), batch):
-        yield ask(llm, experiment, video, questions[first : first + batch])
+        some = questions[first : first + batch]
+        if experiment.worded:  # what a server has said is not waited with until others are through
+            yield from ([record] for record in ask_in_words(experiment, video, some, words))
+        else:
+            yield ask(llm, experiment, video, some)
     part = 1 if shared is None else shared.experiments
     stages = {"decode": decoded.seconds / part, "waited": decoded.waited / part, **video.stopwatch.seconds}
     stages["total"] = time.perf_counter() - start
@@ -89,7 +111,7 @@ def answer_video(
 def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):
     """(frames that the experiment samples, the watched video): the one place where the model looks."""
     method = experiment.method
-    frames = frames if shared is None else frames.sampled(method.sample)
+    frames = frames if shared is None and experiment.ranks is None else frames.sampled(method.sample)
     # A picture made of several frames has features of its own: nothing of it can be shared.
     if shared is None or method.own_features or method.arrange(frames.pixels, llm.image_size) is not frames.pixels:
         video = llm.watch_frames(frames, method, resize=experiment.resize)
@@ -100,15 +122,53 @@ def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmF
     return frames, video
 
 
+def ask_in_words(experiment: Experiment, video, questions: list[Question], words: Words) -> Iterator[Record]:
+    """A record of each question, as they come: of captions, or of D-CoDe's way by sub-questions."""
+    by_key = {question.key: question for question in questions}
+    ask, stage = (words.records, "answer") if experiment.told else (words.taken_apart, "subquestions")
+    with closing(ask(experiment, video, questions)) as coming:
+        start = time.perf_counter()
+        for record in coming:
+            video.stopwatch.seconds[stage] += time.perf_counter() - start
+            if not experiment.told and "error" not in record:
+                record |= in_parts(words.llm, experiment, video, by_key[record["key"]], record["subquestions"])
+            yield {**record, "seconds": round(time.perf_counter() - start, 6)}
+            start = time.perf_counter()
+
+
+def in_parts(llm: VideoModel, experiment: Experiment, video, question: Question, subquestions: list[str]) -> Record:
+    """Sub-questions asked of the video's model, then the question itself with their answers before it."""
+
+    def generate(prompt: tuple[str, str], most: int) -> str:
+        limit = most if most == CAPTION_TOKENS else experiment.new_tokens(question.task)
+        return video.generate([prompt], max_new_tokens=limit, share_prefix=experiment.share == "video")[0].text
+
+    try:
+        if llm.prompt_style != "vicuna" or len(question.questions) > 1:
+            raise PromptError("D-CoDe's sub-questions have prompts for 'vicuna' (7B) alone, and for one question")
+        method, text = experiment.method, question.questions[0]
+        answer, captions = answer_in_parts(generate, method, text, question.options, subquestions)
+    except OF_ONE_QUESTION as error:
+        release_memory()
+        return failure(question, "answer", error)
+    return {"answers": [answer], "captions": captions}
+
+
 def ask(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> list[Record]:
-    """Records of a batch; where it cannot be answered as a whole, question by question."""
+    """Records of a batch; where it cannot be answered as a whole, of its halves, or question by question.
+
+    Halves where memory was short; a prompt that cannot be asked would spoil each half that it is in.
+    """
     try:
         return answers(llm, experiment, video, questions)
     except OF_ONE_QUESTION as error:
-        release_memory()
         if len(questions) == 1:
+            release_memory()
             return [failure(questions[0], "answer", error)]
-    return [record for question in questions for record in ask(llm, experiment, video, [question])]
+        size = (len(questions) + 1) // 2 if isinstance(error, OUT_OF_MEMORY) else 1
+    release_memory()  # after the error is gone, which holds on to what was being computed
+    parts = [questions[first : first + size] for first in range(0, len(questions), size)]
+    return [record for part in parts for record in ask(llm, experiment, video, part)]
 
 
 def answers(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> list[Record]:
@@ -144,13 +204,17 @@ def choose(experiment: Experiment, video, questions: list[Question]) -> dict[str
 
 def write(llm: VideoModel, experiment: Experiment, video, questions: list[Question]) -> dict[str, Record]:
     """What the model writes for each question, token counts with it; two answers for a pair of paraphrases."""
-    by_limit: dict[int, list[Question]] = {}
+    alike: dict[tuple[int, int | None], list[Question]] = {}
     for question in questions:
-        by_limit.setdefault(experiment.new_tokens(question.task), []).append(question)
+        alike.setdefault((experiment.new_tokens(question.task), experiment.no_repeat(question.task)), []).append(
+            question
+        )
     found = {}
-    for limit, some in by_limit.items():
+    for (limit, no_repeat), some in alike.items():
         prompts = [prompt for question in some for prompt in prompts_of(question, llm.prompt_style, experiment)]
-        said = iter(video.generate(prompts, max_new_tokens=limit, share_prefix=experiment.share == "video"))
+        options = {} if no_repeat is None else {"no_repeat_ngram_size": no_repeat}  # which not every model need know
+        shared = experiment.share == "video"
+        said = iter(video.generate(prompts, max_new_tokens=limit, share_prefix=shared, **options))
         for question in some:
             own = [next(said) for _ in question.questions]
             found[question.key] = {

@@ -16,7 +16,9 @@ from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.prefetch import Decoded
 from sfllava_bench.answers.surroundings import Surroundings
 from sfllava_bench.answers.video_model import Elsewhere, VideoModel
+from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import Question
+from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import VideoError
@@ -42,7 +44,7 @@ class WorkerLost(RuntimeError):
 class Work(Protocol):
     """What workers do for each job. It travels to them, once, with all that it holds.
 
-    workers: jobs that may be read at once, beside the model.  prefetch: jobs that may be read ahead.
+    workers: jobs that may be read at once, on one machine.  prefetch: jobs that may be read ahead there.
     """
 
     workers: int
@@ -69,6 +71,8 @@ class FilmWork:
     def __init__(self, experiments: Sequence[Experiment], videos: VideoFolder, left: Questions, batch: int = 16):
         """The arguments are those of `records_of`; the questions themselves are in the jobs."""
         self.groups = [[replace(one, asked=None) for one in group] for group in sharing(experiments)]
+        methods = {one.id: one.methods(left[one.id]) for one in experiments if one.ranks is not None}
+        self.methods, self.ranked = methods, [ranked(group, left, methods) for group in self.groups]
         self.here = Surroundings(videos, [question.video for questions in left.values() for question in questions])
         self.batch, self.workers, self.prefetch = batch, videos.workers, videos.prefetch
 
@@ -81,7 +85,7 @@ class FilmWork:
 
     def frames(self, llm: VideoModel, group: int, video: str) -> Frames:
         """The frames that a group looks at."""
-        return read_video(llm, self.groups[group], self.here, video)
+        return read_video(llm, self.groups[group], self.here, self.ranked[group], video)
 
     def read(self, llm: VideoModel, job: Job) -> Decoded:
         """The frames, or the video's error in their place."""
@@ -93,15 +97,22 @@ class FilmWork:
         seconds = time.perf_counter() - start
         return Decoded(job.video, frames, error, seconds, waited=seconds)
 
-    def records(self, llm: VideoModel, job: Job, decoded: Decoded) -> Iterator[Named]:
-        """A job's records, a batch of one experiment's at a time."""
-        group = self.groups[job.group]
+    def records(self, llm: VideoModel, job: Job, decoded: Decoded, words: Words | None = None) -> Iterator[Named]:
+        """A job's records, a batch of one experiment's at a time.
+
+        words: captions and language models, for experiments where one has a say.
+        """
+        group, told = self.groups[job.group], {"words": words, "read": self.here.read}
         several = len(group) > 1
         shared = FilmFeatures(llm, decoded.frames, group[0].resize, len(group)) if several else None
         for experiment in (one for one in group if one.id in job.asked):
-            own = job.asked[experiment.id]
-            for records in answer_video(llm, experiment, own, decoded, batch=self.batch, shared=shared):
-                yield experiment.id, records
+            own, ways = self.methods.get(experiment.id, {}), {}
+            for question in job.asked[experiment.id]:
+                ways.setdefault(own.get(question.key, experiment.method), []).append(question)
+            for method, some in ways.items():
+                one, part = replace(experiment, method=method), decoded.share(len(ways))
+                for records in answer_video(llm, one, some, part, batch=self.batch, shared=shared, **told):
+                    yield experiment.id, records
 
     def answer(self, llm: VideoModel, job: Job, read: Decoded, waited: float) -> list[Named]:
         """All of a job's records at once, by experiment."""
@@ -141,13 +152,24 @@ def jobs_of(group: list[Experiment], left: Questions) -> list[tuple[str, Questio
     return list(jobs.items())
 
 
-def read_video(llm: VideoModel, group: list[Experiment], here: Surroundings, name: str) -> Frames:
+def ranked(group: list[Experiment], left: Questions, methods: dict[str, dict[str, Method]]) -> dict[str, set[Method]]:
+    """Video -> the methods by which questions about it see keyframes of their own."""
+    found: dict[str, set[Method]] = {}
+    for one in (one for one in group if one.ranks is not None):
+        for question in left[one.id]:
+            found.setdefault(question.video, set()).add(methods[one.id][question.key])
+    return found
+
+
+def read_video(
+    llm: VideoModel, group: list[Experiment], here: Surroundings, ranked: dict[str, set[Method]], name: str
+) -> Frames:
     """The frames that any experiment of a group samples of a video, at the size that loses nothing for all of them.
 
     Also of those that have no question left about it: so features, and with them answers, do not depend on where a run
-    was broken off.
+    was broken off. (Features of `ranked` methods, whose frames are a question's own, are never shared.)
     """
-    methods, first = {one.method for one in group}, group[0]
+    methods, first = {one.method for one in group if one.ranks is None} | ranked.get(name, set()), group[0]
     sizes = {method.decoded_size(llm.image_size, first.resize) for method in methods}
     size = sizes.pop() if len(sizes) == 1 else None
     return here.read(name, [method.sample for method in sorted(methods, key=str)], decoder=first.decoder, size=size)

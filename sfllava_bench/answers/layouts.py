@@ -16,6 +16,7 @@ from sfllava_core.methods.dcode import DCoDe
 from sfllava_core.methods.freeva import FreeVA
 from sfllava_core.methods.igvlm import IgVlm
 from sfllava_core.methods.image_grid import ImageGrid
+from sfllava_core.methods.ktv import KTV
 from sfllava_core.methods.llava_next_image import LlavaNextImage
 from sfllava_core.methods.pooling import NO_POOL, Pool
 from sfllava_core.methods.slowfast import Pathway, SlowFast, fast_only, slow_only, uniform
@@ -56,7 +57,8 @@ SPECS = {  # for a grid of 12 x 12; tokens of a film of at least 150 frames
 NOTE = (
     "Other papers' methods are in proportion to this model's grid, at about SlowFast's tokens where they let one "
     "choose. All are asked with SlowFast's prompt, the only one that the pocket model knows, on its RoPE as it is: "
-    "what is compared is what is seen. FreeVA's five whole frames are 'uniform, whole' by another name."
+    "what is compared is what is seen. FreeVA's five whole frames are 'uniform, whole' by another name. KTV has the "
+    "largest of its three counts, in proportion, and its keyframes are not ranked for each question."
 )
 RIVALS = {  # tokens of PocketBench's films, which are square
     "IG-VLM": IgVlm().scaled(GRID),  # as published: 144 + 24 rows of (16 + 1) = 552; its frames and tiles are fixed
@@ -64,6 +66,7 @@ RIVALS = {  # tokens of PocketBench's films, which are square
     "FreeVA": FreeVA(5),  # 5 x 144 = 720: D1, published with four frames; the tokens of "uniform, whole"
     "TS-LLaVA": TSLLaVA().scaled(GRID),  # 720 + 144 = 864, its own in proportion
     "D-CoDe": DCoDe.released("nextqa").scaled(GRID),  # 1,620 at most, about 700: the film decides
+    "KTV": KTV(tokens=1872, loaded=50).scaled(GRID),  # 6 x 78 = 468, the most of its three counts in proportion
 }
 CONTROLS = {"no visual tokens": Blind()}
 LAYOUTS = {name: layout(name, spec) for name, spec in SPECS.items()}

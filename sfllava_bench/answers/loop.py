@@ -18,12 +18,13 @@ import torch
 import transformers
 
 from sfllava_bench.answers.counts import Outcome, collect, read_outcome
-from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.experiment import Experiment, ExperimentError
 from sfllava_bench.answers.jobs import FilmWork, Questions, WorkerLost, Workers
 from sfllava_bench.answers.journal import Journal, Record
 from sfllava_bench.answers.prefetch import prefetch
 from sfllava_bench.answers.progress import Progress
 from sfllava_bench.answers.video_model import VideoModel, facts_of
+from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import Question
 from sfllava_core import __version__
 from sfllava_core.video.folder import VideoFolder
@@ -48,7 +49,8 @@ def run(
         videos: where the videos are; one that is not there fails its questions (`preflight` says so beforehand).
         out: out/<experiment.id>/<file> is written, or gone on with.
         retry_failed: try again what failed at an earlier start. What is answered is never asked again.
-        batch: questions answered together; a kill loses at most the batch that is being answered.
+        batch: questions answered together; a kill loses at most the batch that is being answered. In float32 it
+            changes no answer; in half precision the same batch on the same machine gives the same answers.
         progress: show a bar with videos done, rate and time left.
 
     Returns:
@@ -58,13 +60,21 @@ def run(
         JournalError: a file is of other settings, questions or weights, or in use.
         HostError: a disk is full, a folder is gone, ...; what is answered is kept, and nothing recorded as failed.
         ModelError: the model gives numbers without sense; likewise.
-        ExperimentError: an experiment without questions.
+        ExperimentError: an experiment without questions, or without the language model that it needs.
+        JudgeError: that language model cannot be used, or does not answer any more; what is answered is kept.
         ValueError: two experiments of one id, or no question in a batch.
     """
     if len({experiment.id for experiment in experiments}) < len(experiments):
         raise ValueError("experiments that are run in one loop need ids of their own: two have the same")
     if batch < 1:
         raise ValueError(f"batch={batch}: answer at least 1 question at a time")
+    for one in experiments:
+        if one.without_reasoner:
+            raise ExperimentError(one.without_reasoner)
+        if one.worded and isinstance(llm, Workers):
+            raise ExperimentError(
+                f"{one.id}: captions, and what a language model says, are written by one process: use --engine local"
+            )
     with ExitStack() as stack:
         journals: dict[str, Journal] = {}
         left: Questions = {}
@@ -74,12 +84,14 @@ def run(
             journals[experiment.id], left[experiment.id] = journal, unanswered(journal, questions, retry_failed)
             journal.records.clear()  # a long run holds none of its records in memory
             if left[experiment.id]:
-                journal.append({"session": session(llm, left[experiment.id], journal.repaired)})
+                journal.append({"session": session(llm, left[experiment.id], journal.repaired, batch)})
         waiting = {name: {question.key for question in questions} for name, questions in left.items()}
         expected = sum(journal.settings["expected"] for journal in journals.values())
         counts = Counter(question.video for questions in left.values() for question in questions)
         bar = stack.enter_context(Progress(counts, expected - counts.total(), shown=progress))
-        answering = stack.enter_context(closing(records_of(llm, experiments, videos, left=left, batch=batch)))
+        words = None if isinstance(llm, Workers) else stack.enter_context(Words(llm, out))
+        asked = records_of(llm, experiments, videos, left=left, batch=batch, words=words)
+        answering = stack.enter_context(closing(asked))
         for name, records in answering:
             if fresh := once(records, waiting[name]):
                 journals[name].append(*({**record, **provenance(journals[name])} for record in fresh))
@@ -107,16 +119,20 @@ def records_of(
     *,
     left: Questions | None = None,
     batch: int = 16,
+    words: Words | None = None,
 ) -> Iterator[tuple[str, list[Record]]]:
-    """(experiment's id, records of a batch of its questions), video by video; nothing is written anywhere.
+    """(experiment's id, records of a batch of its questions), video by video; but for captions nothing is written.
 
     In this process videos come in the questions' order; from workers as they are done, all of a video's records of an
     experiment at once.
 
     Args:
         left: the questions that are to be asked, by the experiment's id; None asks all.
+        words: captions and language models, for experiments where one has a say.
         llm, videos, batch, and what is raised: as in `run`.
     """
+    if words is None and any(one.worded for one in experiments):
+        raise ExperimentError("captions are kept in a folder: give words=Words(llm, out), or use `run`")
     left = {experiment.id: experiment.questions() for experiment in experiments} if left is None else left
     work = FilmWork(experiments, videos, left, batch)
     if isinstance(llm, Workers):
@@ -128,7 +144,7 @@ def records_of(
         names, read = [job.video for job in jobs], partial(work.frames, llm, place)
         with closing(prefetch(names, read, workers=videos.workers, count=videos.prefetch)) as reading:
             for job, decoded in zip(jobs, reading):
-                yield from work.records(llm, job, decoded)
+                yield from work.records(llm, job, decoded, words)
 
 
 def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) -> list[Question]:
@@ -143,13 +159,14 @@ def provenance(journal: Journal) -> Record:
     return {"run": journal.fingerprint, "method": journal.settings["method"], "model": journal.settings["model"]}
 
 
-def session(llm: VideoModel | Workers, left: list[Question], repaired: int) -> Record:
-    """When, on what, and with which versions a run was started."""
+def session(llm: VideoModel | Workers, left: list[Question], repaired: int, batch: int) -> Record:
+    """When, on what, with which versions and in what batches a run was started: in half precision it may matter."""
     facts = facts_of(llm)
     return {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "questions_left": len(left),
         "videos_left": len({question.video for question in left}),
+        "batch": batch,
         "model_name": facts.name,
         "device": facts.device_name,
         "workers": str(llm) if isinstance(llm, Workers) else "",

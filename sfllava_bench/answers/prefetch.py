@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from sfllava_core.video.frames import Frames
@@ -24,6 +24,10 @@ class Decoded:
     error: VideoError | None
     seconds: float
     waited: float
+
+    def share(self, parts: int) -> "Decoded":
+        """The same frames, for one of several that look at them: each bears its share of the seconds."""
+        return self if parts == 1 else replace(self, seconds=self.seconds / parts, waited=self.waited / parts)
 
 
 def prefetch(

@@ -44,11 +44,22 @@ def model_fingerprint(model: torch.nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for name, weight in sorted(model.named_parameters()):
+        weight = offloaded(model, name) if weight.is_meta else weight
         flat = weight.detach().reshape(-1)
         some = torch.cat([flat[:SAMPLED], flat[-SAMPLED:]]).to("cpu", torch.float32)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(some.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def offloaded(model: torch.nn.Module, name: str) -> torch.Tensor:
+    """A weight that accelerate keeps on the host or the disk until its layer runs (device_map="auto")."""
+    from accelerate.utils import align_module_device
+
+    owner, _, own_name = name.rpartition(".")
+    module = model.get_submodule(owner)
+    with align_module_device(module, torch.device("cpu")):
+        return getattr(module, own_name).detach()
 
 
 def rope_of(model: torch.nn.Module) -> str:

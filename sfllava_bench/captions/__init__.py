@@ -4,5 +4,6 @@
                           -> `videotree`: features -> `trees` (clusters of frames) -> the captions of chosen frames
     request (`prompts`) -> a language model -> reply (`replies`) -> `scoring`
 
-Nothing here knows a server: a method is given `ask`, which takes a request's messages and gives the reply's text.
+`methods` makes the two methods of the bench, which the one loop answers by way of `words`. Only `words` and `reasoner`
+know a server: a method is given `ask`, which takes a request's messages and gives the reply's text.
 """

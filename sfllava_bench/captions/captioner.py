@@ -6,15 +6,23 @@ Captions do not depend on a question, so a file of them belongs to a model and t
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from sfllava_bench.answers.counts import Counts
 from sfllava_bench.answers.journal import Journal, Record
 from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
+from sfllava_bench.captions.telling import tell
+from sfllava_core.methods.base import Method
 from sfllava_core.methods.slowfast import uniform
 from sfllava_core.video.folder import VideoFolder
+from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import VideoError
 
 
@@ -27,7 +35,7 @@ class Clips:
     frames: how many of a clip are shown, at even distances.
     question: what the model is asked of each (ours).
     new_tokens: the most of a caption.
-    together: clips that are read from the file at once.
+    together: clips that go through the model at once.
     """
 
     every_s: float = 1.0
@@ -56,28 +64,116 @@ class Clips:
 
 EGOSCHEMA = Clips()  # 1 s, as LLoVi and VideoTree have them there
 ELSEWHERE = Clips(every_s=2.0, length_s=2.0)  # 0.5 frames a second
+READ_AT_ONCE = 64  # clips whose pictures are read from a file together
+Read = Callable[..., Frames]  # as `VideoFolder.read`
+Keep = Callable[[Record], None]
 
 
-def caption_video(llm: VideoModel, videos: VideoFolder, name: str, clips: Clips = EGOSCHEMA) -> list[str]:
+def caption_video(
+    llm: VideoModel,
+    read: Read,
+    name: str,
+    clips: Clips = EGOSCHEMA,
+    made: Sequence[str] = (),
+    keep: Keep = lambda record: None,
+) -> list[str]:
     """The captions of one video, one a clip.
+
+    Args:
+        made: those of its first clips, which are not made again.
+        keep: gets a record of each few captions, as soon as they are made.
 
     Raises:
         VideoError: it cannot be found, decoded, or cut.
     """
-    first = videos.read(name, 1)
-    try:
-        wanted = clips.indices(first.total, first.fps)
-    except ValueError as error:
-        raise VideoError(videos.find(name), str(error), "give another video") from error
-    told, method = [], uniform(clips.frames)
-    for start in range(0, len(wanted), clips.together):
-        some = wanted[start : start + clips.together]
-        frames = videos.read(name, lambda _, some=some: sorted({index for clip in some for index in clip}))
-        place = {index: number for number, index in enumerate(frames.indices)}
-        for clip in some:
-            watched = llm.watch_frames(frames.pixels[[place[index] for index in clip]], method)
-            told.append(watched.ask(clips.question, max_new_tokens=clips.new_tokens))
+    wanted, told = clip_frames(read, name, clips), list(made)
+    for some in clip_pictures(llm, read, name, wanted[len(told) :]):
+        for start in range(0, len(some), clips.together):
+            new = tell(llm, some[start : start + clips.together], clips.question, clips.new_tokens)
+            keep({"video": name, "first": len(told), "clips": len(wanted), "captions": new})
+            told += new
     return told
+
+
+def clip_frames(read: Read, name: str, clips: Clips) -> list[list[int]]:
+    """The frames of each clip of a video. Raises VideoError."""
+    first = read(name, 1)
+    try:
+        return clips.indices(first.total, first.fps)
+    except ValueError as error:
+        raise VideoError(name, str(error), "give another video") from error
+
+
+def clip_pictures(
+    llm: VideoModel, read: Read, name: str, wanted: Sequence[Sequence[int]]
+) -> Iterator[list[UInt8[np.ndarray, "frames height width 3"]]]:
+    """The pictures of clips, of a bounded number of them at a time."""
+    size = uniform(1).decoded_size(llm.image_size)
+    for start in range(0, len(wanted), READ_AT_ONCE):
+        some = wanted[start : start + READ_AT_ONCE]
+        frames = read(name, lambda _, some=some: sorted({index for clip in some for index in clip}), size=size)
+        place = {index: number for number, index in enumerate(frames.indices)}
+        yield [frames.pixels[[place[index] for index in clip]] for clip in some]
+
+
+def clip_embeddings(
+    llm: VideoModel, read: Read, name: str, clips: Clips, method: Method
+) -> Float[Tensor, "clips width"]:
+    """The tower's CLS of each clip's middle frame.
+
+    Args:
+        method: one that `wants` "embeddings".
+
+    Raises:
+        VideoError: as in `caption_video`.  ModelError: the model's tower has none.
+    """
+    middle = [[clip[len(clip) // 2]] for clip in clip_frames(read, name, clips)]
+    seen = [
+        llm.look(np.concatenate(some), method).more["embeddings"] for some in clip_pictures(llm, read, name, middle)
+    ]
+    return torch.cat(seen).float().cpu()
+
+
+class Captions:
+    """The file of captions of one model and setting: what is in it is read, what is not is made. Use it with `with`.
+
+    Raises:
+        JournalError: the file is of another model or other settings, or in use.
+    """
+
+    def __init__(self, llm: VideoModel, path: str | Path, clips: Clips = EGOSCHEMA):
+        self.llm, self.clips = llm, clips
+        self.journal = Journal(path, "captions", caption_settings(llm, clips))
+        self.begun, self.whole = begun_in(self.journal.records), captions_in(self.journal.records)
+
+    def __enter__(self) -> "Captions":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.journal.__exit__()
+
+    def of(self, name: str, read: Read) -> list[str]:
+        """A video's captions; each few are on the disk before the next are made. Raises VideoError."""
+        if name not in self.whole:
+            made = self.begun.setdefault(name, [])
+
+            def keep(record: Record) -> None:
+                self.journal.append(record)
+                made.extend(record["captions"])
+
+            self.whole[name] = caption_video(self.llm, read, name, self.clips, made, keep)
+        return self.whole[name]
+
+
+def caption_settings(llm: VideoModel, clips: Clips) -> Record:
+    """All that a caption depends on."""
+    return {
+        "model": model_fingerprint(llm.model),
+        "dtype": str(llm.model.dtype).removeprefix("torch."),
+        "device": llm.device.type,
+        "prompt_style": llm.prompt_style,
+        "clips": {**asdict(clips), "together": None},
+    }
 
 
 def caption_videos(
@@ -91,26 +187,30 @@ def caption_videos(
     Raises:
         JournalError: it is of another model or other settings, or in use.
     """
-    names = list(dict.fromkeys(names))
-    settings = {"model": model_fingerprint(llm.model), "clips": {**asdict(clips), "together": None}}
-    with Journal(path, "captions", settings) as journal:
+    names, found, missing = list(dict.fromkeys(names)), {}, 0
+    with Captions(llm, path, clips) as captions:
         for name in names:
-            if name in captions_in(journal.records):
-                continue
             try:
-                journal.append({"video": name, "captions": caption_video(llm, videos, name, clips)})
+                found[name] = captions.of(name, videos.read)
             except VideoError as error:
-                journal.append({"video": name, "error": str(error)})
-        made = captions_in(journal.records)
-        failed = {record["video"] for record in journal.records if "error" in record} - made.keys()
-        found = {name: made[name] for name in names if name in made}
-        missing = len(failed & set(names))
-        return found, Counts(len(names), len(found), missing, len(names) - len(found) - missing)
+                missing += 1
+                captions.journal.append({"video": name, "error": str(error)})
+    return found, Counts(len(names), len(found), missing, 0)
+
+
+def begun_in(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Captions by video, of those that are whole and of those that are not."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if "captions" in record:
+            found.setdefault(record["video"], []).extend(record["captions"])
+    return found
 
 
 def captions_in(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Captions by video."""
-    return {record["video"]: record["captions"] for record in records if "captions" in record}
+    """Captions by video, of those whose every clip has one."""
+    clips = {record["video"]: record["clips"] for record in records if "captions" in record}
+    return {video: told for video, told in begun_in(records).items() if len(told) == clips[video]}
 
 
 def read_captions(path: str | Path) -> dict[str, str | list[str]]:

@@ -70,7 +70,12 @@ class LLoVi:
         return prompt("llovi", self.prompt)
 
     def slots(
-        self, captions: Captions, question: str, options: Sequence[str], seconds: float = 0, examples: str | None = None
+        self,
+        captions: Captions,
+        question: str,
+        options: Sequence[str | None],
+        seconds: float = 0,
+        examples: str | None = None,
     ) -> dict[str, object]:
         """What the template's slots get. Without `examples` those that want some say "None", as released."""
         return {
@@ -113,7 +118,7 @@ def summarise_and_answer(
     ask: Ask,
     captions: Captions,
     question: str,
-    options: Sequence[str],
+    options: Sequence[str | None],
     seconds: float,
     summary: LLoVi = SUMMARY,
     final: LLoVi = FROM_SUMMARY,

@@ -38,7 +38,7 @@ class Prompt:
             ValueError: the template has a slot that nothing is given for.
         """
         try:
-            return Template(self.stages[stage]).substitute(slots)
+            return Template(with_options(self.stages[stage], slots)).substitute(slots)
         except KeyError as error:
             raise ValueError(f"the prompt has a slot ${error.args[0]}: give it a value") from None
 
@@ -85,8 +85,8 @@ def prompt(method: str, name: str) -> Prompt:
     return known[name]
 
 
-def option_slots(options: Sequence[str]) -> dict[str, str]:
-    """The slots optionA, optionB ...
+def option_slots(options: Sequence[str | None]) -> dict[str, str | None]:
+    """The slots optionA, optionB ... of options, or of `five` of them.
 
     Raises:
         ValueError: more options than the templates have letters.
@@ -94,6 +94,17 @@ def option_slots(options: Sequence[str]) -> dict[str, str]:
     if len(options) > len(LETTERS):
         raise ValueError(f"{len(options)} options: the prompts have room for {len(LETTERS)}")
     return {f"option{letter}": option for letter, option in zip(LETTERS, options)}
+
+
+def five(options: Sequence[str]) -> list[str | None]:
+    """Options with None for those that a question of fewer than five does not have: their lines are left out (ours)."""
+    return [*options, *[None] * (len(LETTERS) - len(options))]
+
+
+def with_options(text: str, slots: dict[str, object]) -> str:
+    """A template without the lines of options that are None."""
+    missing = [f"$option{letter}" for letter in LETTERS if slots.get(f"option{letter}", "") is None]
+    return "\n".join(line for line in text.split("\n") if not any(slot in line for slot in missing))
 
 
 def examples_block(examples: Sequence[dict], captions: dict[str, str | Sequence[str]]) -> str:

@@ -3,16 +3,20 @@
 Run = a folder with reasoning.jsonl: one line a question, on the disk before the next; what failed is tried again.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from sfllava_bench.answers.counts import Counts
 from sfllava_bench.answers.journal import Journal, Record
 from sfllava_bench.captions.prompts import Messages
-from sfllava_bench.scores.chat import Chat, ItemError, Judge
+from sfllava_bench.scores.chat import Chat, ItemError, Judge, JudgeError
+from sfllava_bench.scores.replies import Answer
 
+TOKENS = re.compile(r"(\d[\d,]*) tokens")
 GIVE_UP_AFTER = 10  # requests that fail one after another
 Work = Callable[["Reasoner"], Record]  # answers one question, JSON-able; may ask several times
 
@@ -22,19 +26,35 @@ class Reasoner(Chat):
 
     who = "reasoner"
 
-    def complete(self, body: Mapping[str, object]) -> str:
-        """The text of one reply to a request's body (`LLoVi.request`); the model is the connection's.
+    def answer(self, body: Mapping[str, object]) -> Answer:
+        """One reply to a request's body (`LLoVi.request`); the model is the connection's.
 
         Raises:
             ItemError, JudgeError: as in `Chat.attempt`.
         """
         asked = {**body, "model": self.judge.model}
 
-        def request(tries: int) -> str:
-            text = self.post(asked).text
-            return self.told(text, len(text))
+        def request(tries: int) -> Answer:
+            answer = self.post(asked)
+            return replace(answer, text=self.told(answer.text, len(answer.text)), model=self.told(answer.model))
 
         return self.attempt(request)
+
+    def complete(self, body: Mapping[str, object]) -> str:
+        """The text of `answer`."""
+        return self.answer(body).text
+
+    def ping(self) -> str:
+        """Ask for one word; the model that the server says it used.
+
+        Raises:
+            JudgeError: it does not answer.
+        """
+        try:
+            return self.answer({"messages": [{"role": "user", "content": "Say yes."}], "temperature": 0.0}).model
+        except ItemError as error:
+            where = self.judge.base_url or "OpenAI"
+            raise JudgeError(f"the reasoner {self.judge.model!r} at {where} does not answer: {error}") from error
 
     def asker(self, request: Callable[[Messages], dict[str, object]]) -> Callable[[Messages], str]:
         """A method's `ask`, by the request's body that its setting makes."""
@@ -57,6 +77,18 @@ def fit(tokens: int, room: int, captions: int, every: int = 1) -> None:
     wider = -(-every * tokens // max(room, 1))
     way = f"every={wider} would fit if all are alike" if wider < captions else "no number of captions would fit"
     raise ValueError(f"{tokens:,} tokens of captions and question, the context has room for {room:,}: {way}")
+
+
+def with_stride(said: str, captions: int, every: int = 1) -> str:
+    """A server's refusal; where it tells of tokens and its context, with the stride that would fit (`fit`)."""
+    numbers = [int(number.replace(",", "")) for number in TOKENS.findall(said)]
+    if "context" not in said or len(numbers) < 2:
+        return said
+    try:
+        fit(max(numbers), min(numbers), captions, every)
+    except ValueError as error:
+        return f"{said} ({error})"
+    return said
 
 
 def reason(work: Mapping[str, Work], judge: Judge, path: str | Path, settings: Record) -> tuple[list[Record], Counts]:
@@ -113,5 +145,6 @@ def answers(reasoner: Reasoner, work: Mapping[str, Work]) -> Iterator[tuple[Reco
                     return
                 finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in finished)
-        finally:
+        except BaseException:
             reasoner.abort()  # nobody waits for an answer or a back-off when the work is broken off
+            raise

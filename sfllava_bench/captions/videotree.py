@@ -107,7 +107,7 @@ class VideoTree:
         captions: str | Sequence[str],
         frames: Sequence[int] | None,
         question: str,
-        options: Sequence[str],
+        options: Sequence[str | None],
         seconds: float = 0,
         examples: str | None = None,
     ) -> dict[str, object]:
@@ -136,7 +136,7 @@ class VideoTree:
         features: Float[Tensor, "frames width"],
         captions: str | Sequence[str],
         question: str,
-        options: Sequence[str],
+        options: Sequence[str | None],
         chances: Chances | None = None,
     ) -> Breadth:
         """Cluster, ask which keyframes are relevant, and again with twice as many clusters until enough are.
@@ -188,7 +188,7 @@ class VideoTree:
         features: Float[Tensor, "frames width"],
         captions: str | Sequence[str],
         question: str,
-        options: Sequence[str],
+        options: Sequence[str | None],
         chances: Chances | None = None,
     ) -> dict[str, object]:
         """The whole way for one question, as a record: the reading, clusters, scores, chosen frames, place, reply.

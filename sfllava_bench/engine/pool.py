@@ -81,6 +81,8 @@ class RayWorkers:
         Raises:
             HostError: no worker is left, and none can be started.  Whatever a work raises.
         """
+        together = max(1, -(-self.size // max(1, machines())))  # workers of a machine share its cores
+        work.workers, work.prefetch = max(1, work.workers // together), max(2, work.prefetch // together)
         self.work, ahead = ray.put(work), min(work.prefetch, THREADS - 2)
         for seat in self.seats:
             self.begin(seat)
@@ -209,7 +211,12 @@ def ending(error: RayError) -> str:
     return (told or [line for line in lines if line] or [type(error).__name__])[0][:300]
 
 
+def machines() -> int:
+    """How many there are."""
+    return sum(bool(node["Alive"]) for node in ray.nodes())
+
+
 def resources() -> str:
     """ "4 CPUs and 1 GPU" in words, of all machines together."""
     found = ray.cluster_resources()
-    return f"{found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs on {len(ray.nodes())} machines"
+    return f"{found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs on {machines()} machines"

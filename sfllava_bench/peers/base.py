@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from sfllava_core.backbones.base import ModelError
-from sfllava_core.checkpoints import checked_source, load_tokenizer, loading, pick_device, pick_dtype
+from sfllava_core.checkpoints import checked_source, load_tokenizer, loading, pick_device, pick_dtype, straight_to
 from sfllava_core.image_statistics import image_statistics
 from sfllava_core.methods.base import Method
 from sfllava_core.model import VideoLLM
@@ -55,7 +55,7 @@ class Source:
             "use_safetensors": True,
             "local_files_only": self.local,
             "output_loading_info": True,
-            **({} if device_map is None else {"device_map": device_map}),
+            **({} if (places := device_map or straight_to(self.device)) is None else {"device_map": places}),
         }
 
     def peer(

@@ -1,14 +1,15 @@
 """Any model that answers here, by its folder or name: a peer by what its config says, else an image LLM of our own."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 from transformers import LlavaNextConfig, LlavaNextVideoConfig, PretrainedConfig, VideoLlavaConfig
 
 from sfllava_bench.peers.base import settings_of
-from sfllava_bench.peers.llava_next_video import load_llava_next_video
-from sfllava_bench.peers.pllava import load_pllava
-from sfllava_bench.peers.video_llava import load_video_llava
+from sfllava_bench.peers.llava_next_video import LlavaNextVideo, load_llava_next_video
+from sfllava_bench.peers.pllava import Pllava, load_pllava
+from sfllava_bench.peers.video_llava import VideoLlava, load_video_llava
 from sfllava_core import checkpoints
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.model import VideoLLM
@@ -19,6 +20,7 @@ PEERS: dict[str, tuple[type[PretrainedConfig], Callable[..., VideoLLM]]] = {
     "VideoLlavaForConditionalGeneration": (VideoLlavaConfig, load_video_llava),
     "LlavaNextVideoForConditionalGeneration": (LlavaNextVideoConfig, load_llava_next_video),
 }
+METHODS = (Pllava, VideoLlava, LlavaNextVideo)  # each is its own model's: no other was trained to read it
 
 
 def peer_of(source: str) -> tuple[str | None, dict[str, object]]:
@@ -44,7 +46,10 @@ def load_model(path: str | Path, **options: object) -> VideoLLM:
     peer, _ = peer_of(source)
     if peer is None:
         return VideoLLM.from_pretrained(source, **options)
-    return PEERS[peer][1](source, **{name: one for name, one in options.items() if not name.startswith("rope")})
+    load, own = PEERS[peer][1], {name: one for name, one in options.items() if not name.startswith("rope")}
+    if unknown := own.keys() - signature(load).parameters.keys():
+        raise ModelError(f"{source}: a {peer} is not loaded with {', '.join(sorted(unknown))}: leave it out")
+    return load(source, **own)
 
 
 def load_config(path: str | Path) -> PretrainedConfig:

@@ -23,7 +23,7 @@ from sfllava_bench.peers.pllava_scores import read_choice
 from sfllava_bench.peers.pllava_weights import ALPHA, Shards, add_delta, is_delta, whole_weights
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.checkpoints import check_complete, load_config, loading
-from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
+from sfllava_core.methods.base import NO_SCALING, Grid, Method, SpecError, positive_int
 from sfllava_core.methods.llava_next_image import middle_square
 from sfllava_core.methods.pooling import MOST_FRAMES, Pool
 from sfllava_core.model import VideoLLM
@@ -48,6 +48,7 @@ class Pllava(Method):
     rows: int = 12
     columns: int = 12
     task: str = "videoqa"
+    rope = NO_SCALING
     published: ClassVar[dict[str, str]] = {
         "checkpoint": "pllava-7b, -13b, -34b",
         "precision": "bfloat16",

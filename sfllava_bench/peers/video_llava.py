@@ -23,7 +23,7 @@ from sfllava_bench.peers.base import Source, frames_of_tokens, question_with_opt
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.backbones.llava_next import LlavaNext
 from sfllava_core.checkpoints import check_complete, loading
-from sfllava_core.methods.base import Grid, Method, Seen, SpecError, positive_int
+from sfllava_core.methods.base import NO_SCALING, Grid, Method, Seen, SpecError, positive_int
 from sfllava_core.methods.llava_next_image import first_to_last, middle_square
 from sfllava_core.methods.pooling import MOST_FRAMES
 from sfllava_core.model import VideoLLM
@@ -46,6 +46,7 @@ class VideoLlava(Method):
 
     num_frames: int = 8
     max_new_tokens = 1024
+    rope = NO_SCALING
     wants = (CLASS_TOKEN,)
     caveat = TIME_ATTENTION
     published: ClassVar[dict[str, str]] = {

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from sfllava_bench.questions.benchmarks.base import Benchmark, find_benchmark
-from sfllava_core.defaults import required
+from sfllava_core.defaults import DATA, required
 
-PAPER = Path(__file__).parents[2] / "data" / "paper"
+PAPER = DATA / "paper"
 
 
 class PublishedError(LookupError):

@@ -37,6 +37,19 @@ class Timing:
         """Questions a second."""
         return self.questions / self.total if self.total else 0.0
 
+    @property
+    def waited(self) -> float:
+        """Seconds that the model stood idle for want of frames."""
+        return self.stages.get("waited", 0.0)
+
+    def __str__(self) -> str:
+        """ "5 questions about 2 videos in 12.3 s; the model waited 0.5 s (4 %) for frames"."""
+        share = self.waited / self.total if self.total else 0.0
+        return (
+            f"{self.questions} questions about {self.videos} videos in {self.total:.1f} s; the model waited "
+            f"{self.waited:.1f} s ({share:.0%}) for frames"
+        ).replace("%)", " %)")
+
 
 def timing(outcome: Outcome) -> Timing:
     """Add up a run's records."""

@@ -6,7 +6,7 @@ videos (a folder, or a manifest) x questions (a line each, or a CSV) -> journal 
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +122,9 @@ def ask_all(
     max_new_tokens: int | None = None,
     load: Callable[[str], object] | None = None,
     engine: Callable[[Callable[[], object]], object] | None = None,
+    open_videos: Callable[[Path], VideoFolder] = VideoFolder,
+    loading: Mapping[str, object] | None = None,
+    batch: int = 16,
     retry_failed: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = print,
@@ -132,7 +135,8 @@ def ask_all(
         source: a folder of videos, or a manifest.  file: the questions.
         out: where the table goes: .parquet or .jsonl.
         model: a checkpoint's folder or hub id.  method: as in `named_method`.
-        load, engine, retry_failed, progress: as in `reproduce`.
+        open_videos: what it is told of decoding counts (`partial(VideoFolder, workers=4)`).
+        load, engine, loading, batch, retry_failed, progress: as in `reproduce`.
 
     Raises:
         AskError, AnnotationError: videos or questions cannot be used.  JournalError: <out>.run is of other questions.
@@ -142,7 +146,7 @@ def ask_all(
         raise AskError(f"{out}: give a file that ends with {' or '.join(FORMATS)}")
     if out.suffix.lower() == ".parquet":
         parquet()  # before hours of work
-    videos, names = videos_of(source)
+    videos, names = videos_of(source, **getattr(open_videos, "keywords", {}))
     asked = questions_of(file, names)
     experiment = replace(
         named_method(method, model), id=f"{out.name}.run", model=model, videos=videos.root, asked=asked,
@@ -150,8 +154,9 @@ def ask_all(
     )  # fmt: skip
     Preflight({}, {}, check_room(out.parent)).require()
     say(f"{len(asked)} questions about {len({question.video for question in asked})} videos")
-    llm = model_of(experiment, load, engine)
-    outcome = run(llm, [experiment], videos, out.parent, retry_failed=retry_failed, progress=progress)[experiment.id]
+    llm = model_of(experiment, load, loading, engine)
+    running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
+    outcome = run(llm, [experiment], videos, out.parent, **running)[experiment.id]
     write_table(out, table_rows(asked, outcome))
     say(f"{outcome.counts(list(asked))}; {out}")
     return outcome

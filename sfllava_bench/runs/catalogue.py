@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import sfllava_bench.peers.loading  # noqa: F401  whose methods some rows name
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, published_in, published_values, table_rows
@@ -37,6 +38,8 @@ def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> li
             for row, entry in group["rows"].items():
                 for benchmark in group["benchmarks"]:
                     theirs = (group["table"], size, entry.get("row", row), benchmark)
+                    if isinstance(entry["method"], dict) and benchmark not in entry["method"]:
+                        continue
                     if theirs[2] not in table_rows(paper, group["table"], size, benchmark):
                         continue
                     published = published_values(paper, *theirs)
@@ -56,6 +59,7 @@ def paper_experiments(paper: dict, path: str | Path = PAPER / "runs.yaml") -> li
                         published=published,
                         note="; ".join(filter(None, notes)),
                         cell=(group["table"], size, str(row), benchmark),
+                        **{name: entry[name] for name in ("llm", "subquestions") if name in entry},
                     )
                     limit = one.new_tokens(find_benchmark(benchmark).task)  # which a toy profile's task may not have
                     experiments.append(replace(one, max_new_tokens=limit))

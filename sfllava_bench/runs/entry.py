@@ -10,7 +10,7 @@ from sfllava_bench.reports.pocketbench import pocketbench_experiments
 from sfllava_bench.runs.experiments import make_experiments
 from sfllava_bench.scores.chat import Judge
 from sfllava_bench.scores.wording import OWN, load_wording
-from sfllava_core.defaults import ROOT
+from sfllava_core.defaults import WORK
 
 POCKETBENCH_RUN = "pocketbench"
 
@@ -83,4 +83,4 @@ def folder_for(out_dir: str, experiments: list[Experiment]) -> Path:
         return Path(out_dir)
     if all(find_benchmark(experiment.benchmark).quick for experiment in experiments):
         return Path(tempfile.mkdtemp(prefix="sfllava-"))
-    return ROOT / "runs" / "reproduce"
+    return WORK / "runs" / "reproduce"

@@ -1,10 +1,11 @@
 """The paper's experiments, made ready: with the model, files and profile that they are to be run with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
+from sfllava_bench.peers.loading import METHODS as OF_PEERS
 from sfllava_bench.peers.loading import load_config
 from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.reports.published import PAPER, load_paper
@@ -32,7 +33,8 @@ def make_experiment(
     Args:
         run, benchmark: as in `find_experiment`: "table2_7b" and "egoschema".
         profile: "full" is the run itself; "demo" its first 20 videos; "toy" the same on PocketBench with the pocket
-            model, each pool in proportion to that model's grid; no toy number is compared with the paper's.
+            model, each pool in proportion to that model's grid; no toy number is compared with the paper's. Runs of
+            models trained on videos do not fit it (`misfit`).
         model, annotations, videos, max_videos: in place of what run and profile say. A folder of videos that has a
             sub-folder called like the benchmark stands for that.
         listed: the experiments to find it among; None: those of data/paper/runs.yaml.
@@ -40,13 +42,16 @@ def make_experiment(
             leaves one as it is.
 
     Raises:
-        RunError: no such run.  ExperimentError: a path is missing, or a number below 1.
+        RunError: no such run.
+        ExperimentError: a path is missing, a number is below 1, or the run does not fit the toy.
     """
     if profile not in PROFILES:
         raise ExperimentError(f"profile {profile!r}: choose one of {', '.join(PROFILES)}")
     chosen = find_experiment(paper_experiments(load_paper()) if listed is None else listed, run, benchmark)
     changes = load_profiles()[profile]
     if changed := changes.get("benchmark"):
+        if reason := misfit(chosen, profile):
+            raise ExperimentError(reason)
         model = model or str(ROOT / changes["model"])
         annotations, videos = annotations or ROOT / changes["annotations"], videos or ROOT / changes["videos_folder"]
         chosen = replace(
@@ -75,17 +80,31 @@ def make_experiment(
     )
 
 
-def make_experiments(names: Sequence[str], benchmark: str | None = None, **options: object) -> list[Experiment]:
+def misfit(experiment: Experiment, profile: str) -> str:
+    """Why a run does not fit the toy profile; "" where it does."""
+    if not isinstance(experiment.method, OF_PEERS) or "benchmark" not in load_profiles().get(profile, {}):
+        return ""
+    return (
+        f"{experiment.id} does not fit the {profile}: {experiment.method} is for {experiment.model}, which was trained "
+        "to read it, as the pocket model was not; take --profile demo or full"
+    )
+
+
+def make_experiments(
+    names: Sequence[str], benchmark: str | None = None, *, say: Callable[[str], None] = print, **options: object
+) -> list[Experiment]:
     """The experiments of several runs, for each benchmark of a run where none is named.
 
     Args:
         names: runs, or beginnings of runs: "table4_7b" stands for all its rows, "tables_7b" for tables 1 to 7.
+        say: told each run that does not fit the profile, where others do.
         options: as in `make_experiment`.
 
     Raises:
-        RunError: no such run.  ExperimentError: a path is missing.
+        RunError: no such run.  ExperimentError: a path is missing, or nothing that is named fits the toy.
     """
-    listed, experiments = paper_experiments(load_paper()), []
+    listed, experiments, reasons = paper_experiments(load_paper()), [], []
+    profile = options.get("profile", "full")
     for name in names:
         found = [one for one in listed if name in (name_of(one), one.id)]
         found = found or [one for one in listed if name_of(one).startswith(f"{name}_")]
@@ -93,7 +112,15 @@ def make_experiments(names: Sequence[str], benchmark: str | None = None, **optio
         found = [one for one in found if benchmark in (None, one.benchmark)]
         if not found:
             find_experiment(listed, name, benchmark)  # says which there are
-        experiments += [make_experiment(one.id, listed=listed, **options) for one in found]
+        for one in found:
+            if reason := misfit(one, profile):
+                reasons.append(reason)
+            else:
+                experiments.append(make_experiment(one.id, listed=listed, **options))
+    if not experiments:
+        raise ExperimentError("\n".join(reasons))
+    for reason in reasons:
+        say(reason)
     return experiments
 
 

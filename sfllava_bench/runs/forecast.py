@@ -37,7 +37,8 @@ def forecast(experiment: Experiment, gpu: GPU = GPUS["h100"]) -> dict[str, str]:
     """
     questions, videos = question_counts(experiment.questions())
     shape, method = shape_of(experiment.model), experiment.method
-    hours = None if shape is None else hours_at_least(experiment, shape, gpu)
+    unknown = shape is None or experiment.told  # a server's hours are its own
+    hours = None if unknown else hours_at_least(experiment, shape, gpu)
     return {
         "run": experiment.id,
         "sees": "the next film: " * experiment.other_film + str(method),

@@ -55,10 +55,11 @@ def own_experiments(
     model = model or str(required(DEFAULT_MODEL))
     folder = videos / benchmark
     asked = [benchmark, *([annotations.stem] if not annotations.is_dir() else [])]
+    apart = ["subquestions"] if settings.get("subquestions") else []
     found = [
         replace(
             named_method(name, model),
-            id="_".join(re.sub(r"[^\w.-]+", "_", part.lower()) for part in (*asked, name)),
+            id="_".join(re.sub(r"[^\w.-]+", "_", part.lower()) for part in (*asked, name, *apart)),
             benchmark=benchmark,
             model=model,
             annotations=annotations,

@@ -6,7 +6,7 @@ without some videos; their questions then count as failed.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,19 +14,21 @@ import torch
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.surroundings import check_room
+from sfllava_bench.captions.reasoner import Reasoner
 from sfllava_bench.peers.loading import load_config
 from sfllava_bench.questions.records import Question
 from sfllava_bench.runs.opening import check_files
 from sfllava_bench.scores.chat import Chat, Judge, JudgeError
 from sfllava_bench.terminal import one_line
+from sfllava_core.backbones.base import ModelError
 from sfllava_core.budget.arithmetic import ModelShape, readable, token_budget
 from sfllava_core.budget.hardware import memory_bytes
+from sfllava_core.checkpoints import pick_device, quantization_config
 from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import VideoError
 
 SHOWN = 20
-BATCH = 16
 
 
 class PreflightError(RuntimeError):
@@ -120,12 +122,14 @@ def check_experiments(
     *,
     out: str | Path | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
+    loading: Mapping[str, object] | None = None,
+    batch: int = 16,
 ) -> Preflight:
     """What all of these experiments need together: each video opened once, memory for each method, room, the judge.
 
     Args:
         out: where the runs' files will be; None: room for them is not tried.
-        open_videos: as in `reproduce`.
+        open_videos, loading, batch: as in `reproduce`.
 
     Raises:
         AnnotationError: the annotation files cannot be used.  VideoError: there is no such folder of videos.
@@ -139,10 +143,13 @@ def check_experiments(
         videos, notes = videos | found.videos, notes + found.notes
         counts.update(found.questions)
     for model, method, scaled in dict.fromkeys((one.model, one.method, one.rope_factor) for one in experiments):
-        for lines, new in zip((obstacles, notes), check_memory(model, method, rope_scaling=scaled)):
+        found = check_memory(model, method, rope_scaling=scaled, loading=loading, batch=batch)
+        for lines, new in zip((obstacles, notes), found):
             lines += new
-    for lines, new in zip((obstacles, notes), check_judge(judge)):
-        lines += new
+    readers = {(one.reasoner, one.without_reasoner): one for one in experiments if one.worded}
+    for found in (check_judge(judge), *map(check_reasoner, readers.values())):
+        for lines, new in zip((obstacles, notes), found):
+            lines += new
     return Preflight(videos, dict(counts), obstacles, notes)
 
 
@@ -157,38 +164,76 @@ def check_judge(judge: Judge | None) -> tuple[list[str], list[str]]:
         return [str(error)], []
 
 
+def check_reasoner(experiment: Experiment) -> tuple[list[str], list[str]]:
+    """Is there a language model that reads, where one is needed, and does it answer? (obstacles, notes)."""
+    if experiment.without_reasoner:
+        return [experiment.without_reasoner], []
+    if not experiment.worded or not isinstance(experiment.reasoner, Judge):
+        return [], []
+    try:
+        with Reasoner(replace(experiment.reasoner, tries=min(experiment.reasoner.tries, 3))) as reasoner:
+            return [], [f"the reasoner answers as {reasoner.ping()!r}"]
+    except JudgeError as error:
+        return [str(error)], []
+
+
 def check_memory(
     model: str | Path,
     method: Method,
     *,
     rope_scaling: float = 2.0,
-    bytes_per_value: int = 2,
+    loading: Mapping[str, object] | None = None,
+    batch: int = 16,
     free_bytes: int | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Do the model and a video's prefix fit the GPU? By the budget's arithmetic, from the checkpoint's config alone.
+    """Do the model and a video's prefix fit the GPU, or those it is spread over? By the budget's arithmetic.
+
+    Of the checkpoint its config alone is read.
 
     Args:
         model: a checkpoint's folder or hub id; only its config is read.
         rope_scaling: factor of RoPE scaling; the context is the model's own positions times this.
-        free_bytes: free memory; None asks the GPU.
+        loading: `device`, `device_map`, `dtype` and `quantization`, as of `VideoLLM.from_pretrained`.
+        batch: questions answered together.
+        free_bytes: free memory; None asks the GPUs that the model is loaded to.
 
     Returns:
         (obstacles, notes), each possibly empty.
 
     Raises:
-        ModelError: no such checkpoint, or one that cannot be used.
+        ModelError: no such checkpoint, or one that cannot be used; or no such device.
     """
-    source = str(model)
+    source, loading = str(model), loading or {}
     shape = ModelShape.from_config(load_config(source))
     budget = token_budget(method, shape, rope_scaling=rope_scaling)
-    need = memory_bytes(budget, shape, questions=BATCH, bytes_per_value=bytes_per_value)
+    quantization, wide = loading.get("quantization"), str(loading.get("dtype")).endswith("float32")
+    need = memory_bytes(budget, shape, questions=batch, bytes_per_value=4 if wide else 2, quantization=quantization)
     said = f"{source} with {budget.visual_tokens} visual tokens needs about {readable(need)}B of memory"
     if budget.context_used > 1:
         return [f"{source}: {budget.context_tokens} tokens of {method} do not fit its {budget.context_limit}"], []
-    if free_bytes is None and not torch.cuda.is_available():
+    try:
+        if quantization is not None:
+            quantization_config(quantization)
+    except ModelError as error:
+        return [str(error)], []
+    spread = loading.get("device_map") is not None
+    free = free_memory(loading.get("device", "auto"), spread) if free_bytes is None else free_bytes
+    if free is None:
         return [], [f"{said}; no GPU here, so nothing was compared"]
-    free = torch.cuda.mem_get_info()[0] if free_bytes is None else free_bytes
-    said += f"; {readable(int(free))}B are free"
+    said += f"; {readable(int(free))}B are free{' on all GPUs together' if spread else ''}"
     if need > 0.9 * free:
         return [f"{said}: take a larger GPU, device_map='auto', quantization='4bit', or fewer frames"], []
     return [], [said]
+
+
+def free_memory(device: str | torch.device, spread: bool) -> int | None:
+    """Bytes that are free on this GPU, or on all together where a model is spread over them; None without a GPU.
+
+    Raises:
+        ModelError: no such device.
+    """
+    picked = pick_device(device)
+    if picked.type != "cuda":
+        return None
+    cards = range(torch.cuda.device_count()) if spread else [picked]
+    return sum(torch.cuda.mem_get_info(card)[0] for card in cards)

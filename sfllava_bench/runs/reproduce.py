@@ -2,10 +2,10 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from operator import add
+from itertools import chain
 from pathlib import Path
 
 from sfllava_bench.answers.counts import Outcome
@@ -13,14 +13,16 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import JournalError, answers_fingerprint, count_answered, read_journal
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
+from sfllava_bench.captions.words import OWN
 from sfllava_bench.peers.loading import load_model
 from sfllava_bench.questions.annotations import AnnotationError
+from sfllava_bench.questions.benchmarks.base import find_benchmark
 from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
 from sfllava_bench.reports.run import Run
-from sfllava_bench.reports.timing import OneByOne, compare_ways
-from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_videos
+from sfllava_bench.reports.timing import OneByOne, compare_ways, timing
+from sfllava_bench.runs.preflight import PreflightError, check_judge, check_memory, check_reasoner, check_videos
 from sfllava_bench.scores.chat import Judge, JudgeError
 from sfllava_bench.scores.judge import judge_answers, judgements_file, kinds_of, settings_of
 from sfllava_core.checkpoints import ModelError
@@ -42,6 +44,7 @@ def reproduce(
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
+    loading: Mapping[str, object] | None = None,
     batch: int = 16,
     progress: bool = True,
     say: Callable[[str], None] = print,
@@ -60,6 +63,8 @@ def reproduce(
         allow_missing: run although videos are missing; their questions count as failed in every number.
         retry_failed: ask again what failed at an earlier start.
         one_by_one: for this many videos, ask again one question at a time with nothing shared, and report both times.
+        loading: how the model is loaded: `device`, `device_map`, `dtype`, `quantization`, as of
+            `VideoLLM.from_pretrained`.
         batch, progress: as in `run`.
 
     Returns:
@@ -72,7 +77,7 @@ def reproduce(
     earlier = Run.of(experiment, out)  # what an earlier start has left
     questions = earlier.questions
     judge = judge if needs_judge(questions) else None
-    asked_for = fingerprints(experiment, questions, judge, one_by_one)
+    asked_for = fingerprints(experiment, questions, judge, one_by_one, loading)
     done = finished(earlier, asked_for, retry_failed)
     if done == "all":
         say(f"{experiment.id}: done already, {earlier.results.counts}")
@@ -83,12 +88,14 @@ def reproduce(
     showing = {"videos": videos, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
         return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
-    preflight(experiment, earlier, videos, judge, allow_missing, say)
-    llm = model_of(experiment, load, engine)
+    preflight(experiment, earlier, videos, judge, allow_missing, say, loading, batch)
+    llm = model_of(experiment, load, loading, engine)
     adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
     say(f"{experiment.id}: {outcome.counts(questions)}")
+    if outcome.watched:
+        say(f"{experiment.id}: {timing(outcome)}")
     ways = None
     if one_by_one:
         alone = one_at_a_time(experiment, questions, one_by_one)
@@ -117,14 +124,42 @@ def score(
         path = judgements_file(folder, settings_of(questions, judge))
         judgements = judge_answers(questions, outcome, judge, path, progress=progress)
         say(f"{experiment.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
-    note = "; ".join(filter(None, (experiment.note, experiment.method.caveat)))
-    told = {"run": experiment.id, "published": experiment.published, "note": note, "plan": asked_for}
+    published, words = in_words(experiment, outcome)
+    note = "; ".join(filter(None, (experiment.note, experiment.caveat, *words)))
+    told = {"run": experiment.id, "published": published, "note": note, "plan": asked_for}
     results = make_results(questions, outcome, judgements, one_by_one=ways, **told)
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")
     say(f"{experiment.id}: report: {folder / 'report.html'}")
     tell_no_score(results, say)
     return results
+
+
+def in_words(experiment: Experiment, outcome: Outcome) -> tuple[dict[str, float] | None, list[str]]:
+    """What there is to compare a run with, and what its report must say, where a language model has a say.
+
+    Published numbers stand beside those of their own language model alone.
+    """
+    if not experiment.worded:
+        return experiment.published, []
+    reader = outcome.settings["reasoner"]
+    told = [f"{experiment.method}: captions {captioner(experiment)}, read by {language_model(experiment, reader)}"]
+    if experiment.subquestions:
+        told = [f"sub-questions ({experiment.subquestions}) by {language_model(experiment, reader)}"]
+    told.append(f"{outcome.settings['expected']} questions of {find_benchmark(experiment.benchmark).title}")
+    if not experiment.published or reader == experiment.llm:
+        return experiment.published, told
+    return {}, [*told, f"published with {experiment.llm}: another language model, so nothing is compared"]
+
+
+def captioner(experiment: Experiment) -> str:
+    """Who told the videos."""
+    return f"by {experiment.model}" if experiment.captions is None else f"of the file {experiment.captions.name}"
+
+
+def language_model(experiment: Experiment, reader: str) -> str:
+    """Who read."""
+    return f"the language model of {experiment.model} itself" if reader == OWN else reader
 
 
 def tell_no_score(results: Results, say: Callable[[str], None]) -> None:
@@ -163,15 +198,18 @@ def preflight(
     judge: Judge | None,
     allow_missing: bool,
     say: Callable,
+    loading: Mapping[str, object] | None = None,
+    batch: int = 16,
 ) -> None:
     """Videos, memory, room, judge; stops if something is missing. What was watched before is not opened again."""
     watched: set[str] = set()
     with contextlib.suppress(JournalError):
         watched = {record["watched"] for record in earlier.answers.watched}
     found = check_videos(earlier.questions, videos, watched=frozenset(watched))
-    obstacles, notes = map(
-        add, check_memory(experiment.model, experiment.method, rope_scaling=experiment.rope_factor), check_judge(judge)
+    memory = check_memory(
+        experiment.model, experiment.method, rope_scaling=experiment.rope_factor, loading=loading, batch=batch
     )
+    obstacles, notes = map(list, map(chain, memory, check_judge(judge), check_reasoner(experiment)))
     found = replace(found, obstacles=[*obstacles, *check_room(earlier.folder)], notes=[*found.notes, *notes])
     found.require(allow_missing)
     say(str(found))
@@ -209,10 +247,18 @@ def one_at_a_time(experiment: Experiment, questions: list[Question], number: int
 
 
 def fingerprints(
-    experiment: Experiment, questions: list[Question], judge: Judge | None, one_by_one: int
+    experiment: Experiment,
+    questions: list[Question],
+    judge: Judge | None,
+    one_by_one: int,
+    loading: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
-    """Fingerprints of the request, of its answers and of all of it; equal means nothing to do."""
+    """Fingerprints of the request, of its answers and of all of it; equal means nothing to do.
+
+    Of how the model is loaded what its numbers depend on is in it, where it is asked for.
+    """
     answers = {**experiment.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
+    answers |= {name: str(loading[name]) for name in ("device", "dtype", "quantization") if name in (loading or {})}
     judged = None if judge is None else settings_of(questions, judge)
     return {"answers": fingerprint(answers), "all": fingerprint({**answers, "judge": judged})}
 
@@ -241,6 +287,7 @@ def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
 def model_of(
     experiment: Experiment,
     load: Callable[[str], object] | None = None,
+    loading: Mapping[str, object] | None = None,
     engine: Callable[[Callable[[], object]], object] | None = None,
 ) -> object:
     """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants.
@@ -248,5 +295,7 @@ def model_of(
     With an engine, workers that make it so.
     """
     if engine is not None:
-        return engine(partial(model_of, replace(experiment, asked=None), load))
-    return load_model(experiment.model, **experiment.loading) if load is None else load(experiment.model)
+        return engine(partial(model_of, replace(experiment, asked=None), load, loading))
+    if load is not None:
+        return load(experiment.model)
+    return load_model(experiment.model, **experiment.loading, **(loading or {}))

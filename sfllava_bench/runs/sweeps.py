@@ -1,6 +1,6 @@
 """Many experiments: videos shared by all on one model, what is done skipped, what fails named, and one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def sweep(
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
+    loading: Mapping[str, object] | None = None,
     batch: int = 16,
     progress: bool = True,
     say: Callable[[str], None] = print,
@@ -54,9 +55,9 @@ def sweep(
     """
     options = {
         "judge": judge, "open_videos": open_videos, "allow_missing": allow_missing, "retry_failed": retry_failed,
-        "batch": batch, "progress": progress, "say": say,
+        "loading": loading, "batch": batch, "progress": progress, "say": say,
     }  # fmt: skip
-    kept = keep_last(load, engine)
+    kept = keep_last(load, loading, engine)
     found: dict[int, list[dict]] = {}  # by the experiment's place in the list
     for places in on_the_same_videos(experiments):
         options["load"] = partial(kept, experiments[places[0]])  # the model of all of these
@@ -112,6 +113,7 @@ def answer_together(
     open_videos: Callable[[Path], VideoFolder],
     allow_missing: bool,
     retry_failed: bool,
+    loading: Mapping[str, object] | None,
     batch: int,
     progress: bool,
     say: Callable[[str], None],
@@ -125,13 +127,14 @@ def answer_together(
     for experiment in experiments:
         earlier = Run.of(experiment, out)
         own = judge if needs_judge(earlier.questions) else None
-        if not finished(earlier, fingerprints(experiment, earlier.questions, own, 0), retry_failed):
+        if not finished(earlier, fingerprints(experiment, earlier.questions, own, 0, loading), retry_failed):
             asked.setdefault(experiment.id, (experiment, earlier.questions))
     if len(asked) < 2:
         return
     asks = any(needs_judge(questions) for _, questions in asked.values())
+    some = [one for one, _ in asked.values()]
     found = check_experiments(
-        [one for one, _ in asked.values()], judge if asks else None, out=out, open_videos=open_videos
+        some, judge if asks else None, out=out, open_videos=open_videos, loading=loading, batch=batch
     )
     found.require(allow_missing)
     llm, alike = load(experiments[0].model), {}
@@ -143,7 +146,9 @@ def answer_together(
 
 
 def keep_last(
-    load: Callable[[str], object] | None, engine: Callable[[Callable[[], object]], object] | None = None
+    load: Callable[[str], object] | None,
+    loading: Mapping[str, object] | None = None,
+    engine: Callable[[Callable[[], object]], object] | None = None,
 ) -> Callable[[Experiment, str], object]:
     """A loader that gives the same model again while it is to be loaded in the same way."""
     kept: list[tuple[object, object]] = []
@@ -152,7 +157,7 @@ def keep_last(
         wanted = (name, experiment.loading if load is None else None)
         if not kept or kept[0][0] != wanted:
             kept.clear()  # make room first
-            kept.append((wanted, model_of(experiment, load, engine)))
+            kept.append((wanted, model_of(experiment, load, loading, engine)))
         return kept[0][1]
 
     return loaded

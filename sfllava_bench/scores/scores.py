@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.answers.experiment import method_that_asked
+from sfllava_bench.captions.scoring import credit
 from sfllava_bench.questions.records import ASPECTS, MULTIPLE_CHOICE, OPEN_ENDED, TEXT_GENERATION, Question
 from sfllava_bench.scores.judge import Judgements
 from sfllava_bench.scores.matching import MATCHES, match
@@ -117,6 +118,7 @@ def choice_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metr
     if not asked:
         return
     method = method_that_asked(outcome.settings)
+    by_key, own = {question.key: question for question in asked}, {}
     rules = rules_of(method) if outcome.settings.get("by") != "likelihood" else RULES[:1]
     for rule in rules:
         values = {
@@ -124,8 +126,13 @@ def choice_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metr
             for question in asked
             if question.key in outcome.answers
         }
+        own = own or values  # the first rule's
         name, published_as = ("accuracy", "accuracy") if rule == rules[0] else (f"accuracy_{rule}", "")
         yield metric(name, PERCENT, asked, values, published_as)
+    if getattr(method, "credit", "") and values:  # a method whose release gives unread answers a guess's share
+        read = {key: chosen_letter(outcome.answers[key], by_key[key], method) for key in values}
+        guess = {key: credit(method.credit, len(by_key[key].options)) for key in values if read[key] is None}
+        yield metric(f"accuracy_{method.credit}_credit", PERCENT, asked, own | guess)
 
 
 def choice_reading(questions: list[Question], outcome: Outcome) -> ChoiceReading | None:

@@ -27,6 +27,9 @@ def parse_choice(
 
     Raises:
         ValueError: an unknown rule.
+
+    >>> parse_choice("A man is running"), parse_choice("A man is running", rule="strict")
+    ('a', None)
     """
     if rule not in RULES:
         raise ValueError(f"rule={rule!r}: choose 'first_letter', 'reference' or 'strict'")

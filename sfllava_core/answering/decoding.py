@@ -28,6 +28,7 @@ def greedy(
     max_new_tokens: int,
     stop_ids: frozenset[int],
     on_token: Callable[[list[list[int]], bool], None] | None = None,
+    no_repeat_ngram_size: int | None = None,
 ) -> tuple[list[list[int]], Float[Tensor, "batch vocabulary"]]:
     """The likeliest token again and again, until each row has met a stop token or has `max_new_tokens`.
 
@@ -37,6 +38,7 @@ def greedy(
         max_new_tokens: 0 only runs the prompts, for their first logits.
         stop_ids: end-of-sequence ids; they are not part of the result.
         on_token: called after each step with all rows' ids so far, and whether this was the last step.
+        no_repeat_ngram_size: no run of so many tokens comes twice in an answer, as transformers has it; None allows it.
 
     Returns:
         New token ids of each row, and the logits of each row's first new token.
@@ -45,6 +47,10 @@ def greedy(
     rows: list[list[int]] = [[] for _ in range(len(logits))]
     live = set(range(len(rows)))
     for count in range(1, max_new_tokens + 1):
+        if no_repeat_ngram_size:
+            logits = logits.clone()
+            for row in live:
+                logits[row, repeating(rows[row], no_repeat_ngram_size)] = float("-inf")
         ids = logits.argmax(dim=-1)
         for row, token in enumerate(ids.tolist()):
             if row in live and token in stop_ids:
@@ -58,3 +64,9 @@ def greedy(
             break
         logits = head(decoder.step(ids[:, None]))
     return rows, first
+
+
+def repeating(ids: list[int], size: int) -> list[int]:
+    """Tokens that would end a run of `size` tokens which is in `ids` already."""
+    end = ids[len(ids) - size + 1 :]
+    return [ids[start + size - 1] for start in range(len(ids) - size + 1) if ids[start : start + size - 1] == end]

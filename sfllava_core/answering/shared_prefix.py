@@ -2,8 +2,9 @@
 
 All questions about a video share everything before the question. Its keys and values are computed once (`prefill`)
 and kept with a batch of 1; each question only adds its own short suffix. A suffix token attends to the prefix and to
-its own suffix: two products against different keys, one softmax over both. Nothing of the prefix is ever copied,
-however many questions there are (the idea is known from Hydragen, arXiv:2402.05099).
+its own suffix: two attentions over different keys, each with the logarithm of its scores' sum, which tells how much
+each of them weighs in the whole. Nothing of the prefix is ever copied, however many questions there are, and no scores
+over it are ever written down where there is a flash kernel (the idea is known from Hydragen, arXiv:2402.05099).
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "sfllava_shared_prefix"
-MAX_SCORES = 2**27  # attention scores held at once, 0.5 GB in float32: longer suffix batches go in pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +66,7 @@ def shared_prefix_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     assert attention_mask is not None and scaling is not None  # transformers always gives the scale, the decoder a mask
     prefix_keys, prefix_values = shared_prefix.layers[module.layer_idx]
-    batch, heads = query.shape[:2]
-    step = max(1, MAX_SCORES // (batch * heads * (prefix_keys.shape[2] + key.shape[2])))
-    pieces = [
-        attend(some, key, value, mask, prefix_keys[0], prefix_values[0], scaling)
-        for some, mask in zip(query.split(step, dim=2), attention_mask.split(step, dim=2))
-    ]
-    return torch.cat(pieces, dim=1), None
+    return attend(query, key, value, attention_mask, prefix_keys[0], prefix_values[0], scaling), None
 
 
 def attend(
@@ -83,18 +78,62 @@ def attend(
     prefix_value: Float[Tensor, "kv_heads prefix head_dim"],
     scaling: float,
 ) -> Float[Tensor, "batch queries heads head_dim"]:
-    """The sum itself. All sequences' queries meet the prefix in one matrix product, each its own suffix in another."""
-    (batch, _, queries, _), kv_heads, length = query.shape, len(prefix_key), prefix_key.shape[1]
-    sizes = {"b": batch, "q": queries}
-    grouped = rearrange(query * scaling, "b (k g) q d -> k (b g q) d", k=kv_heads)
-    to_prefix = rearrange(grouped @ prefix_key.mT, "k (b g q) p -> b k g q p", **sizes)
-    to_suffix = torch.einsum("bkgqd,bksd->bkgqs", rearrange(grouped, "k (b g q) d -> b k g q d", **sizes), key)
-    to_suffix = to_suffix.masked_fill(~mask[:, :, None], float("-inf"))
-    weights = torch.cat([to_prefix, to_suffix], dim=-1).softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-    from_prefix = rearrange(weights[..., :length], "b k g q p -> k (b g q) p") @ prefix_value
-    from_suffix = torch.einsum("bkgqs,bksd->bqkgd", weights[..., length:], value)
-    out = rearrange(from_prefix, "k (b g q) d -> b q k g d", **sizes) + from_suffix
-    return rearrange(out, "b q k g d -> b q (k g) d")
+    """Attention over the prefix and over the own suffix, merged by their log-sum-exp.
+
+    All sequences' queries, and those of all heads that share keys, meet the prefix as the queries of one sequence. The
+    suffix, and the merging, are in float32 whatever the model's dtype: they are short.
+    """
+    sizes = {"b": len(query), "k": len(prefix_key), "q": query.shape[2]}
+    folded = rearrange(query, "b (k g) q d -> 1 k (b g q) d", k=sizes["k"])
+    from_prefix, log_sum = attend_to_all(folded, prefix_key[None], prefix_value[None], scaling)
+    from_prefix, own = (
+        rearrange(one.to(log_sum.dtype), "1 k (b g q) d -> b k g q d", **sizes) for one in (from_prefix, folded)
+    )
+    log_sum = rearrange(log_sum, "1 k (b g q) -> b k g q 1", **sizes)
+    scores = torch.einsum("bkgqd,bksd->bkgqs", own * scaling, key.to(own.dtype))
+    scores = scores.masked_fill(~mask[:, :, None], float("-inf"))
+    total = torch.logaddexp(log_sum, scores.logsumexp(dim=-1, keepdim=True))
+    from_suffix = torch.einsum("bkgqs,bksd->bkgqd", (scores - total).exp(), value.to(own.dtype))
+    merged = from_prefix * (log_sum - total).exp() + from_suffix
+    return rearrange(merged, "b k g q d -> b q (k g) d").to(query.dtype)
+
+
+def attend_to_all(
+    query: Float[Tensor, "1 heads queries head_dim"],
+    key: Float[Tensor, "1 heads keys head_dim"],
+    value: Float[Tensor, "1 heads keys head_dim"],
+    scaling: float,
+) -> tuple[Float[Tensor, "1 heads queries head_dim"], Float[Tensor, "1 heads queries"]]:
+    """Every query sees every key: the output, and the logarithm of the sum of e to its scores, float32 at least.
+
+    By torch's own flash kernels, which `scaled_dot_product_attention` would take too but without this sum: of any dtype
+    on the CPU, of half precision on CUDA. Elsewhere the scores are written down, one head's at a time.
+    """
+    if query.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, scale=scaling)
+    if flash_is_there(query, key, value):
+        return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, scale=scaling)[:2]
+    outputs, sums = zip(*(attend_by_scores(*one, scaling) for one in zip(query[0], key[0], value[0])))
+    return torch.stack(outputs)[None], torch.stack(sums)[None]
+
+
+def flash_is_there(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether CUDA's flash kernel takes these: half precision, heads of a multiple of 8, a card that has it."""
+    if query.device.type != "cuda" or query.shape[-1] % 8:
+        return False
+    return can_use_flash_attention(SDPAParams(query, key, value, None, 0.0, False, False))
+
+
+def attend_by_scores(
+    query: Float[Tensor, "queries head_dim"],
+    key: Float[Tensor, "keys head_dim"],
+    value: Float[Tensor, "keys head_dim"],
+    scaling: float,
+) -> tuple[Float[Tensor, "queries head_dim"], Float[Tensor, " queries"]]:
+    """`attend_to_all` for one head, without a flash kernel."""
+    exact = torch.promote_types(query.dtype, torch.float32)
+    scores = query.to(exact) * scaling @ key.to(exact).mT
+    return (scores.softmax(dim=-1) @ value.to(exact)).to(query.dtype), scores.logsumexp(dim=-1)
 
 
 def prefill(language_model: nn.Module, embeddings: Float[Tensor, "length dim"]) -> Prefix:
@@ -127,6 +166,7 @@ class SharedPrefixDecoder:
 
     def step(self, ids: Int64[Tensor, "batch queries"]) -> Float[Tensor, "batch dim"]:
         """Run further tokens of every row; hidden states of the last."""
+        ids = ids.to(self.padding.device)  # the head, whose logits they come from, may be on another
         seen = self.cache.get_seq_length()
         columns = torch.arange(seen + ids.shape[1], device=ids.device)
         positions = self.prefix.length + (columns[None, seen:] - self.padding[:, None]).clamp(min=0)
@@ -156,7 +196,7 @@ class PlainDecoder:
 
     def step(self, ids: Int64[Tensor, "1 queries"]) -> Float[Tensor, "1 dim"]:
         """Run further tokens; hidden state of the last."""
-        return self.run(self.language_model.get_input_embeddings()(ids))
+        return self.run(self.language_model.get_input_embeddings()(ids.to(self.embeddings.device)))
 
     def run(self, embeddings: Float[Tensor, "1 length dim"]) -> Float[Tensor, "1 dim"]:
         with torch.inference_mode():

@@ -104,8 +104,9 @@ class WatchedVideo:
         questions = [question] if isinstance(question, str) else list(question)
         prompts = [self.asking.open_ended(text, self.llm.prompt_style, parts) for text in questions]
         generations = self.generate(
-            prompts, max_new_tokens=max_new_tokens, share_prefix=share_prefix, on_text=on_text, progress=progress
-        )
+            prompts, max_new_tokens=max_new_tokens, share_prefix=share_prefix, on_text=on_text, progress=progress,
+            no_repeat_ngram_size=self.asking.no_repeat_ngram_size,
+        )  # fmt: skip
         answers = [generation.text for generation in generations]
         return answers[0] if isinstance(question, str) else answers
 
@@ -155,8 +156,11 @@ class WatchedVideo:
         share_prefix: bool = True,
         on_text: Callable[[str], None] | None = None,
         progress: Progress | None = None,
+        no_repeat_ngram_size: int | None = None,
     ) -> list[Generation]:
         """Greedy answers to whole prompts, each holding one `<image>`; pairs (shared, own) say what may be shared.
+
+        no_repeat_ngram_size: as of `greedy`; `ask` gives the method's.
 
         Raises:
             PromptError: not exactly one `<image>`, or nothing after it.  ContextError: too long a sequence.
@@ -167,7 +171,7 @@ class WatchedVideo:
         if on_text is not None and len(prompts) != 1:
             raise ValueError(f"on_text streams one answer, but there are {len(prompts)} prompts")
         on_token = None if on_text is None else self._text_stream(on_text)
-        encoded, ids, _ = self._answer(prompts, max_new_tokens, share_prefix, on_token, progress)
+        encoded, ids, _ = self._answer(prompts, max_new_tokens, share_prefix, on_token, progress, no_repeat_ngram_size)
         return [Generation(self._text(row), row, self.sharing.length(p)) for row, p in zip(ids, encoded)]
 
     def next_token_logits(self, prompts: Prompts, *, share_prefix: bool = True) -> Float[Tensor, "prompts vocabulary"]:
@@ -181,6 +185,7 @@ class WatchedVideo:
         share_prefix: bool,
         on_token: OnToken | None = None,
         progress: Progress | None = None,
+        no_repeat: int | None = None,
     ) -> tuple[list[EncodedPrompt], list[list[int]], Float[Tensor, "prompts vocabulary"]]:
         """Encoded prompts, new token ids, and first logits, in the prompts' order."""
         if isinstance(prompts, str):
@@ -196,7 +201,8 @@ class WatchedVideo:
                 with self.stopwatch(decoder.stage):
                     hidden = decoder.start()
                 with self.stopwatch("answer"):
-                    new_ids, first = greedy(decoder, hidden, llm.logits, max_new_tokens, llm.stop_ids, on_token)
+                    stops = llm.stop_ids
+                    new_ids, first = greedy(decoder, hidden, llm.logits, max_new_tokens, stops, on_token, no_repeat)
                 ids.update(zip(rows, new_ids))
                 logits.update(zip(rows, first.float().cpu()))
                 if progress is not None:

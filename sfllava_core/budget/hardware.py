@@ -31,18 +31,60 @@ GPUS = {
 
 
 def memory_bytes(
-    budget: Budget, model: ModelShape, *, questions: int = 1, bytes_per_value: int = 2, chunk_frames: int = 16
+    budget: Budget,
+    model: ModelShape,
+    *,
+    questions: int = 1,
+    bytes_per_value: int = 2,
+    chunk_frames: int = 16,
+    quantization: str | None = None,
 ) -> int:
     """Memory for weights, the shared prefix, the questions' own keys and values, and the largest activations.
 
     An estimate from below: allocators and libraries take about a tenth more.
+
+    Args:
+        questions: answered together.
+        bytes_per_value: 2 for float16 and bfloat16, 4 for float32; of all that is not quantized.
+        quantization: as in `weight_bytes`.
     """
-    weights = (model.language_parameters + model.vision_parameters) * bytes_per_value
-    own = (budget.context_tokens - budget.visual_tokens) * questions
-    prefill = budget.context_tokens * (2 * model.mlp + 4 * model.width) * bytes_per_value
+    weights = weight_bytes(model, bytes_per_value, quantization)
+    each = budget.context_tokens - budget.visual_tokens
+    prefill = layer_bytes(budget.context_tokens, model, bytes_per_value)
     vision = chunk_frames * (model.patches + 1) * (model.vision_mlp + 6 * model.vision_width) * bytes_per_value
+    suffixes = max(layer_bytes(each * questions, model, bytes_per_value), attention_bytes(questions, each, model))
     features = budget_features(budget, model) * bytes_per_value
-    return weights + budget.prefix_kv_bytes + model.kv_bytes(own, bytes_per_value) + max(prefill, vision) + features
+    own = model.kv_bytes(each * questions, bytes_per_value)
+    return weights + budget.prefix_kv_bytes + own + max(prefill, vision, suffixes) + features
+
+
+def weight_bytes(model: ModelShape, bytes_per_value: int = 2, quantization: str | None = None) -> int:
+    """Memory of the weights.
+
+    Args:
+        quantization: "4bit" (nf4: 4 bits and, doubly quantised, a scale of 8 bits for 64 of them) or "8bit": of the
+            language model's layers alone. None is none.
+
+    Raises:
+        ValueError: another quantization.
+    """
+    bits = {None: 8 * bytes_per_value, "8bit": 8, "4bit": 4 + 8 / 64 + 32 / (64 * 256)}
+    if quantization not in bits:
+        raise ValueError(f"quantization={quantization!r}: choose '4bit', '8bit' or None")
+    layers = model.layers * model.layer_parameters
+    rest = model.language_parameters - layers + model.vision_parameters
+    return int(layers * bits[quantization] / 8) + rest * bytes_per_value
+
+
+def layer_bytes(tokens: int, model: ModelShape, bytes_per_value: int) -> int:
+    """What a layer of the language model makes of so many tokens: its MLP's products and some vectors each."""
+    return tokens * (2 * model.mlp + 4 * model.width) * bytes_per_value
+
+
+def attention_bytes(questions: int, each: int, model: ModelShape) -> int:
+    """The peak of `shared_prefix.attend`: in float32 five vectors a token, keys and values, three times own scores."""
+    vectors = questions * each * (5 * model.heads + 2 * model.kv_heads) * model.head_dim
+    return 4 * (vectors + 3 * questions * model.heads * each**2)
 
 
 def budget_features(budget: Budget, model: ModelShape) -> int:

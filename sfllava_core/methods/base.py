@@ -79,6 +79,7 @@ class Method(ABC):
     num_frames: how many frames are sampled.
     max_new_tokens: the length that answers were cut at where it was published.
     max_choice_tokens: the same for questions with options, where it was another.
+    no_repeat_ngram_size: in an open answer no run of so many tokens comes twice, where it was published so.
     wants: what `tokens_of` needs beside features, by the names of `Backbone.look`.
     needs_newline: it needs the model's vector for a row's end, which not every family has.
     own_features: it needs more than the features of each frame on its own after the projector, so no other method's
@@ -91,6 +92,7 @@ class Method(ABC):
     num_frames: int
     max_new_tokens: ClassVar[int] = 128
     max_choice_tokens: ClassVar[int | None] = None
+    no_repeat_ngram_size: ClassVar[int | None] = None
     wants: ClassVar[tuple[str, ...]] = ()
     needs_newline: ClassVar[bool] = False
     own_features: ClassVar[bool] = False

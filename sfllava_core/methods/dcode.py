@@ -132,6 +132,7 @@ class DCoDe(Method):
     wants = ("embeddings",)
     own_features = True
     max_choice_tokens = 16
+    no_repeat_ngram_size = 5
     published: ClassVar[dict[str, str]] = {
         "checkpoint": "llava-v1.6-vicuna-7b",
         "max_new_tokens": "16 (choice), 128 (open-ended), 64 (sub-question)",
@@ -141,7 +142,8 @@ class DCoDe(Method):
     }
     differs: ClassVar[str] = (
         "frames are compared by the tower's own CLS unless embeddings are handed in; tokens are merged in float32; "
-        "no sub-questions; open-ended answers may repeat five words; its prompts are for Vicuna alone"
+        "sub-questions are the bench's (sfllava_bench, --subquestions), and off by default; "
+        "an open-ended answer may be empty (no min_length); its prompts are for Vicuna alone"
     )
 
     def __post_init__(self) -> None:

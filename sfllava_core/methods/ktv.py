@@ -129,6 +129,12 @@ class KTV(Method):
         return cls(frames=tuple(ranks), ranks=tuple(ranks.values()), **settings)
 
     @property
+    def caveat(self) -> str:
+        """Without ranks a number is not of the published method."""
+        equal = "no ranks of keyframes by question, which the published method has: each gets the same number of tokens"
+        return "" if self.ranks else equal
+
+    @property
     def wants(self) -> tuple[str, ...]:
         """Patches and CLS scores; embeddings too where it looks for keyframes."""
         return ("patches", "cls_scores", *(["embeddings"] if self.loaded else []))

@@ -79,6 +79,9 @@ class Pool:
 
         Raises:
             SpecError: windows that do not divide the grid, or an output larger than the grid.
+
+        >>> Pool.window("max", 1, 2).output_shape((10, 24, 24)), Pool.to(4, 4).output_shape((50, 24, 24))
+        ((10, 24, 12), (50, 4, 4))
         """
         frames, rows, columns = shape
         for name, side, most in zip(("frames", "rows", "columns"), shape, (MOST_FRAMES, MOST_PATCHES, MOST_PATCHES)):

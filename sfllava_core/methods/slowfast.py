@@ -36,6 +36,9 @@ def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
         SpecError: a number below 1, or n above MOST_FRAMES.
 
     Source: section 3.2 ("uniformly sample N_slow frame features"); the rounding is the released code's.
+
+    >>> slow_frame_indices(T=50, n=10)
+    [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
     """
     T = positive_int("T, the number of sampled frames", T)
     n = positive_int("n, the number of slow frames", n, MOST_FRAMES)
@@ -79,7 +82,7 @@ class Pathway:
 class SlowFast(Method):
     """N sampled frames seen by a slow pathway (few frames, many tokens) and a fast one (all frames, few tokens).
 
-    The defaults are the paper's (section 4.1): N = 50, slow 10 frames pooled 1 x 2 by maximum, fast all frames pooled
+    The defaults are the paper's (section 4.2): N = 50, slow 10 frames pooled 1 x 2 by maximum, fast all frames pooled
     to 4 x 4 by average. `slow=None` or `fast=None` leaves one eye closed; both None is refused.
     """
 

@@ -30,6 +30,11 @@ def parse_spec(text: str, num_frames: SupportsIndex = 50) -> Method:
     Raises:
         SpecError: a text that is none of these, or whose numbers cannot be, or a released name that does not fit the
             24 x 24 patches that those were made for.
+
+    >>> print(parse_spec("slowfast-slow_10frms_spatial_1d_max_pool-fast_4x4"))
+    frames50_slow10-max1x2_fastall-to4x4
+    >>> parse_spec("frames50_slow10-max1x2_fastall-to4x4").token_counts(50, (24, 24))
+    {'slow': 2880, 'fast': 800}
     """
     text, kinds = text.strip(), all_kinds()
     if len(text) > LONGEST:

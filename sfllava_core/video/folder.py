@@ -8,10 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import SupportsIndex
 
-from sfllava_core.video.decoders import IMAGE_SUFFIXES
+from sfllava_core.video.decoders.images import IMAGE_SUFFIXES
 from sfllava_core.video.frames import FrameRule, Frames
 from sfllava_core.video.integrity import VideoError
 from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
+from sfllava_core.video.service import decode_workers
 
 VIDEO_SUFFIXES = (
     ".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".ogv", ".ogg", ".wmv", ".flv", ".3gp",
@@ -41,8 +42,8 @@ class VideoFolder:
         *,
         follow_links: bool = False,
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
-        workers: int = 2,
-        prefetch: int = 4,
+        workers: int | None = None,
+        prefetch: int | None = None,
     ):
         """Look for the videos.
 
@@ -50,13 +51,16 @@ class VideoFolder:
             root: the folder.
             follow_links: use links, too, that lead out of it.
             timeout_s: limit for decoding one video, in seconds; None is no limit.
-            workers: how many videos are decoded at a time where many are read.
-            prefetch: how many are decoded in advance then, and wait in memory.
+            workers: how many videos are decoded at a time where many are read; None is `decode_workers`, which goes
+                by the cores.
+            prefetch: how many are decoded in advance then, and wait in memory; None is twice the workers.
 
         Raises:
             VideoError: there is no such folder.
             ValueError: less than 1 worker, or less than 1 in advance.
         """
+        workers = decode_workers() if workers is None else workers
+        prefetch = 2 * workers if prefetch is None else prefetch
         if workers < 1 or prefetch < 1:
             raise ValueError(f"workers={workers}, prefetch={prefetch}: both must be at least 1")
         self.timeout_s, self.workers, self.prefetch = timeout_s, workers, prefetch

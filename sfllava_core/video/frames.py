@@ -13,7 +13,7 @@ from typing import SupportsIndex
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from sfllava_core.video.decoders import FrameReader, Recounted
+from sfllava_core.video.decoders.base import FrameReader, Recounted
 from sfllava_core.video.integrity import VideoError, short_message
 
 FrameRule = SupportsIndex | Callable[[int], Sequence[SupportsIndex]]  # N of the paper, or a rule: total -> indices
@@ -36,6 +36,9 @@ def sample_frame_indices(total: SupportsIndex, num_frames: SupportsIndex) -> lis
         ValueError: total or num_frames below 1.
 
     Source: section 3.1 of arXiv:2407.15841 ("uniformly sample N frames"); rounding from the released code.
+
+    >>> sample_frame_indices(total=288, num_frames=5)
+    [28, 86, 143, 201, 258]
     """
     total, num_frames = operator.index(total), operator.index(num_frames)
     if total < 1:

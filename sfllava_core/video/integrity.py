@@ -97,12 +97,15 @@ class Packets:
     times: when each is shown, in the stream's ticks.  keys: where decoding can begin.  shown: not skipped by an edit
     list and not a mere reference.  indexed: every shown packet is one frame with a time of its own, and the container
     can seek, so that frames can be found by their times; else only decoding the whole file tells which frame is which.
+    fps: mean frames a second, by the header; NaN where it does not say.  tick: seconds of a tick.
     """
 
     times: Int64[np.ndarray, "packets"]
     keys: Bool[np.ndarray, "packets"]
     shown: Bool[np.ndarray, "packets"]
     indexed: bool
+    fps: float
+    tick: float
 
     @property
     def stored(self) -> int:
@@ -134,6 +137,8 @@ def read_packets(path: Path) -> Packets:
                     raise VideoError(path, f"it is a playlist ({kind}), which names other files", REFETCH)
                 stream = video_stream(path, container)
                 promised, codec = stream.frames, stream.codec_context.name
+                tick = float(stream.time_base)
+                fps = float(stream.average_rate or stream.guessed_rate or 0) or float("nan")
                 rows = [
                     (packet.pts, packet.is_keyframe, is_shown(codec, packet), packet.is_corrupt)
                     for packet in container.demux(stream)
@@ -152,7 +157,7 @@ def read_packets(path: Path) -> Packets:
     times = np.array([time if named else 0 for time, *_ in rows], dtype=np.int64)
     keys, shown = (np.array([row[column] for row in rows], dtype=bool) for column in (1, 2))
     apart = named and len(np.unique(times[shown])) == int(shown.sum())
-    return Packets(times, keys, shown, kind in INDEXED and apart)
+    return Packets(times, keys, shown, kind in INDEXED and apart, fps, tick)
 
 
 def is_shown(codec: str, packet) -> bool:

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import SupportsIndex
 
-from sfllava_core.video.decoders import DECODERS, FrameReader, open_reader
+from sfllava_core.video.decoders.base import FrameReader
+from sfllava_core.video.decoders.opening import DECODERS, open_reader
 from sfllava_core.video.frames import FrameRule, Frames, choose, decode
 from sfllava_core.video.integrity import LOG, checked_path
 from sfllava_core.video.service import decode_in_worker
@@ -36,8 +37,9 @@ def read_frames(
             A function is another rule: it gets the video's number of frames and gives the numbers of those to read,
             in order (`Method.sample` is one).
         decoder: "auto" ("pyav", which gives the frames that were asked for), "decord" (the released code's reading,
-            which on some files gives others), or a callable that opens a path and returns a `FrameReader`; a callable
-            runs in this process, one at a time, so `timeout_s` does not cover it.
+            which on some files gives others), "torchcodec" (refuses files on which it would give others), or a
+            callable that opens a path and returns a `FrameReader`; a callable runs in this process, one at a time, so
+            `timeout_s` does not cover it.
         size: (height, width) to resize each frame to as it is decoded (Pillow bicubic, the reference's resize),
             so that 50 frames of 4K (1.2 GB) never lie in memory together. None keeps the video's own size.
         timeout_s: limit in seconds; a file is decoded in a worker process (service.py), which a broken one may hang or
@@ -69,7 +71,7 @@ def read_frames(
             f"num_frames={rules}: which picture decord gives for a frame may depend on the frames that are asked "
             "for with it, so ask it for one number at a time (decoder='auto' gives the same pictures for several)"
         )
-    return decode_in_worker(name, path, partial(choose, rules, path), size, timeout_s)
+    return decode_in_worker(name, path, rules, size, timeout_s)
 
 
 def decoder_for(path: Path, decoder: str) -> str:

@@ -19,14 +19,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sfllava_core.video.frames import Frames
+from sfllava_core.video.frames import FrameRule, Frames, choose
 from sfllava_core.video.integrity import REENCODE, HostError, VideoError
 
 Message = dict[str, Any]
@@ -222,21 +223,27 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def decode_workers() -> int:
+    """How many videos are decoded at a time while a model works: the cores less two for it, from 1 to 16."""
+    return min(16, max(1, cores() - 2))
+
+
 def deadline_in(timeout_s: float | None) -> float:
     """When so many seconds are over, by the clock that only goes forward."""
     return math.inf if timeout_s is None else time.monotonic() + timeout_s
 
 
 def decode_in_worker(
-    decoder: str, path: Path, rule: Rule, size: tuple[int, int] | None, timeout_s: float | None
+    decoder: str, path: Path, rules: Sequence[FrameRule], size: tuple[int, int] | None, timeout_s: float | None
 ) -> Frames:
-    """`read_frames` in a worker.
+    """`read_frames` in a worker. Numbers go with the request; any other rule stays here, and is asked for its frames.
 
     Raises:
         VideoError: decoding failed, crashed, or took too long.  HostError: no worker, or no memory for the pixels.
     """
-    message = {"read": str(path), "decoder": decoder, "size": size}
-    answer = service().request(message, decoder, path, timeout_s, rule)
+    numbers = None if any(map(callable, rules)) else list(rules)
+    message = {"read": str(path), "decoder": decoder, "size": size, "numbers": numbers}
+    answer = service().request(message, decoder, path, timeout_s, partial(choose, rules, path))
     block, shape = answer.pop("block"), answer.pop("shape")
     with os.fdopen(block, "rb") as file:
         pixels = np.frombuffer(mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE), dtype=np.uint8).reshape(shape)

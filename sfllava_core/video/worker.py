@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sfllava_core.video.decoders import open_reader
-from sfllava_core.video.frames import decode
+from sfllava_core.video.decoders.opening import open_reader
+from sfllava_core.video.frames import choose, decode
 from sfllava_core.video.integrity import REENCODE, VideoError, checked_path
 
 Message = dict[str, Any]
@@ -55,14 +55,15 @@ def chosen_by(parent: socket.socket, requests: BinaryIO, total: int) -> list[int
 
 
 def answer_to(asked: Message, rule: Callable[[int], list[int]]) -> tuple[Message, np.ndarray | None]:
-    """What is said to a request, and the pixels that go with it. `rule` picks frames of a total."""
+    """What is said to a request, and the pixels that go with it. `rule` picks frames where no numbers do."""
     path = Path(asked.get("read") or asked["open"])
     try:
         if "open" in asked:
             path = checked_path(path)
             next(iter(open_reader("images" if path.is_dir() else "pyav", path).read([0])))
             return {}, None
-        size = asked["size"] and tuple(asked["size"])
+        size, numbers = asked["size"] and tuple(asked["size"]), asked["numbers"]
+        rule = rule if numbers is None else partial(choose, numbers, path)
         frames = decode(open_reader(asked["decoder"], path), path, rule, size)
     except VideoError as error:
         return {"path": str(error.path), "cause": error.cause, "remedy": error.remedy}, None

@@ -1,14 +1,15 @@
-"""Exercises of chapter 6: one eye with as many tokens, an interval by hand, and a lead that is paired."""
+"""Exercises of chapter 6: one eye with as many tokens, an interval by hand, a paired lead, and what carries over."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from sfllava_bench.scores.stats import clustered_interval, paired_comparison
+from sfllava_bench.scores.stats import Interval, clustered_interval, paired_comparison
 from sfllava_core.methods.pooling import Pool
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_course.exercises.judging import Wrong
+from sfllava_course.figures.ablations import carries_over
 
 
 def check_equal_tokens(answer: Callable) -> str:
@@ -112,3 +113,29 @@ def numbers(got: Any, count: int, form: str) -> tuple[float, ...]:
     if len(found) != count:
         raise Wrong(f"give {form} back: {count} numbers, not {len(found)}")
     return found
+
+
+def check_same_way(answer: Callable) -> str:
+    """same_way(paper, error, low, high): what our interval says about a published difference."""
+    words = ("paper near zero", "cannot tell", "same way", "other way")
+    for paper, error, low, high in (
+        (-7.8, 3.2, -9.0, -2.0),
+        (+6.0, 3.2, -13.0, -2.0),
+        (-7.8, 3.2, -9.0, +2.0),
+        (-0.6, 3.2, -15.0, -2.0),
+        (-8.2, 3.2, +1.0, +4.0),
+        (+6.0, 3.2, +1.0, +4.0),
+        (+4.0, 3.2, 0.0, +3.8),
+    ):
+        wanted = carries_over(paper, error, Interval((low + high) / 2, low, high, 1, 1))
+        got, case = answer(paper, error, low, high), f"{paper:+} in the paper, ours [{low:+}, {high:+}]"
+        if got not in words:
+            raise Wrong(f"give one of {words} back; for {case} it was {got!r:.60}")
+        if got == wanted:
+            continue
+        if wanted == "cannot tell":
+            raise Wrong(f"an interval that holds zero, its ends included, tells no direction ({case})")
+        if wanted == "paper near zero":
+            raise Wrong(f"a published difference below its own error has no direction to follow ({case})")
+        raise Wrong(f"for {case} it should be {wanted!r}, you say {got!r}: which side of zero is each on?")
+    return "Four words, and only two of them are findings."

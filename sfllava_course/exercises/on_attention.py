@@ -66,3 +66,24 @@ def check_strip(answer: Callable) -> str:
         otherwise = "the numbers differ: look up each token's frame in `owners`, they need not be in order"
         expect_tensor(answer(weights, owners, frames), sums, weights[None], known, otherwise)
     return "Now the film can be seen through one word's eyes."
+
+
+def check_draw_others(answer: Callable) -> str:
+    """draw_others(total, event, generator): as many frames as the event has, none of them its own, none twice."""
+    for total, event in ((8, [2, 3, 4]), (50, [27, 28]), (6, [0, 5])):
+        drawn = []
+        for seed in range(40):
+            got = answer(total, list(event), torch.Generator().manual_seed(seed))
+            frames = [int(frame) for frame in torch.as_tensor(got).flatten()]
+            if any(not 0 <= frame < total for frame in frames):
+                raise Wrong(f"there is a frame outside 0 .. {total - 1}: {frames}")
+            if len(frames) != len(event):
+                raise Wrong(f"hide as many as in the test: {len(event)} frames, you draw {len(frames)}")
+            if set(frames) & set(event):
+                raise Wrong(f"{frames} holds a frame of the event {event}: then the control hides what is tested")
+            if len(set(frames)) < len(frames):
+                raise Wrong(f"{frames} holds a frame twice: that hides fewer frames than the test does")
+            drawn.append(tuple(frames))
+        if len(set(drawn)) == 1:
+            raise Wrong("the same frames each time: draw with the generator, so that they are nobody's choice")
+    return "A control: the same harm, done where it should not matter."

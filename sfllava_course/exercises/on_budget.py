@@ -1,33 +1,56 @@
-"""Exercises of chapter 4: tokens, bytes, and what dynamic RoPE does."""
+"""Exercises of chapter 4: what fits, bytes, what dynamic RoPE does, and which settings no cheaper one beats."""
 
 from collections.abc import Callable
 
-from sfllava_course.exercises.judging import expect_number
-
-Grid = tuple[int, int]
+from sfllava_course.exercises.judging import Wrong, expect_number
 
 
-def check_visual_tokens(answer: Callable) -> str:
-    """visual_tokens(num_frames, slow_frames, slow_grid, fast_grid): both pathways, for any video length."""
-    for frames, slow, (a, b), (c, d) in (
-        (50, 10, (24, 12), (4, 4)),
-        (41, 8, (12, 12), (2, 4)),
-        (200, 5, (24, 24), (3, 6)),
+def check_slow_that_fit(answer: Callable) -> str:
+    """slow_that_fit(positions, text, fast_frames, fast_each, slow_each): the most slow frames that leave room."""
+    for positions, text, frames, fast, slow in (
+        (4096, 60, 50, 16, 288),
+        (8192, 60, 50, 16, 576),
+        (4096, 0, 64, 16, 384),
+        (2048, 100, 50, 4, 72),
     ):
+        room = positions - text - frames * fast
         mistakes = {
-            "this is the slow pathway alone": slow * a * b,
-            "this is the fast pathway alone": frames * c * d,
-            "the slow pathway takes its own few frames, not all": frames * (a * b + c * d),
-            "the fast pathway takes *all* frames": slow * (a * b + c * d),
-            "a short video has fewer than 50 frames: use num_frames": slow * a * b + 50 * c * d,
-            "a frame of rows x columns has their product of tokens": slow * (a + b) + frames * (c + d),
-        }  # fmt: skip
-        wanted = slow * a * b + frames * c * d
-        if frames == 50:
-            mistakes.pop("a short video has fewer than 50 frames: use num_frames")
-        case = f"{frames} frames, {slow} slow ones of {a} x {b}, fast {c} x {d}"
-        expect_number(answer(frames, slow, (a, b), (c, d)), wanted, case, mistakes)
-    return "3,680 for the paper's default."
+            "the question needs room too: take the text off": (positions - frames * fast) // slow,
+            "the fast eye is there already: take its tokens off first": (positions - text) // slow,
+            "the fast eye has its tokens in *each* of its frames": (positions - text - fast) // slow,
+            "round down: a part of a frame does not fit": -(-room // slow),
+            "whole frames, please": room / slow,
+        }
+        wanted = room // slow
+        case = f"{positions} positions, text {text}, fast {frames} x {fast}, slow {slow} a frame"
+        known = {hint: value for hint, value in mistakes.items() if value != wanted}
+        expect_number(answer(positions, text, frames, fast, slow), wanted, case, known)
+    return "11 slow frames beside the paper's fast eye; it takes 10."
+
+
+def check_frontier(answer: Callable) -> str:
+    """frontier(points): the (tokens, accuracy) that no other setting beats at as few tokens or fewer."""
+    for points in (
+        [(100, 40.0), (200, 45.0), (250, 41.0), (300, 42.0), (400, 47.0)],
+        [(800, 36.0), (3104, 46.0), (3680, 47.2), (3456, 46.6), (1440, 39.0), (6560, 53.2), (2240, 38.0)],
+        [(100, 50.0), (200, 50.0), (300, 49.0), (400, 51.0)],
+        [(500, 40.0), (400, 41.0), (300, 42.0)],
+        [(500, 40.0), (500, 42.0)],
+    ):
+        wanted = [(t, a) for t, a in points if not any(x <= t and y >= a and (x, y) != (t, a) for x, y in points)]
+        got = answer(list(points))
+        if not isinstance(got, list) or not all(isinstance(one, tuple) for one in got):
+            raise Wrong(f"give a list of (tokens, accuracy) back; it was {got!r:.60}")
+        if sorted(got) == sorted(wanted):
+            continue
+        if sorted(got) == sorted(points):
+            raise Wrong("all are in it: leave out what a cheaper setting beats")
+        if got and set(got) <= {max(points, key=lambda point: point[1])}:
+            raise Wrong("the best one alone is no line: a cheaper setting may be the best at its price")
+        if any(one in got for one in points if one not in wanted and one[1] in {a for _, a in wanted}):
+            raise Wrong(f"as good at more tokens is beaten, too: of {points} you keep {got}")
+        raise Wrong(f"of {points} it should be {wanted}, yours is {got}")
+    return "A line of choices: everything off it costs more, or gives less, than something on it."
 
 
 def check_kv_bytes(answer: Callable) -> str:

@@ -70,3 +70,22 @@ def check_sample_by_time(answer: Callable) -> str:
         known = {hint: list(map(int, guess)) for hint, guess in mistakes.items()}
         expect_indices(got, wanted.tolist(), count, f"{count} frames, n={n}", known)
     return "Evenly spaced in time, whatever the camera did."
+
+
+def check_frames_decoded(answer: Callable) -> str:
+    """frames_decoded(keyframes, index): how many frames are decoded to get this one, from the last keyframe on."""
+    keyframes = [0, 1, 129, 257]
+    for index in (200, 129, 128, 1, 0, 287):
+        before = max(key for key in keyframes if key <= index)
+        mistakes = {
+            "the wanted frame is decoded too: count both ends": index - before,
+            "a keyframe is complete: it needs none before it, only itself": index
+            - max((key for key in keyframes if key < index), default=0)
+            + 1,
+            "begin at the last keyframe, not at the beginning of the film": index + 1,
+            "a later keyframe is of no help: differences look back": min(abs(index - key) for key in keyframes) + 1,
+        }
+        wanted = index - before + 1
+        known = {hint: value for hint, value in mistakes.items() if value != wanted}
+        expect_number(answer(list(keyframes), index), wanted, f"frame {index}, keyframes {keyframes}", known)
+    return "72 frames for frame 200 of the race, one for a keyframe."

@@ -6,7 +6,7 @@ import torch
 from einops import rearrange, reduce
 
 from sfllava_core.methods.pooling import Pool
-from sfllava_core.methods.slowfast import slow_frame_indices
+from sfllava_core.methods.slowfast import Pathway, SlowFast, slow_frame_indices
 from sfllava_course.exercises.judging import expect_indices, expect_tensor, random_features
 
 
@@ -80,21 +80,29 @@ def check_fast_pool(answer: Callable) -> str:
     return "A picture of one colour keeps its colour, however hard it is pooled."
 
 
-def check_join(answer: Callable) -> str:
-    """join(slow, fast): slow tokens, then fast tokens, frame by frame in reading order."""
-    slow, fast = random_features(2, 3, 2, 4), random_features(4, 2, 2, 4, seed=1)
-    flat = [rearrange(pathway, "t h w d -> (t h w) d") for pathway in (slow, fast)]
-    mistakes = {
-        "fast came first: slow, then fast": torch.cat(flat[::-1]),
-        "you read down the columns: read along the rows": torch.cat(
-            [rearrange(pathway, "t h w d -> (t w h) d") for pathway in (slow, fast)]
-        ),
-        "you went patch by patch through all frames: finish a frame before the next": torch.cat(
-            [rearrange(pathway, "t h w d -> (h w t) d") for pathway in (slow, fast)]
-        ),
-        "only the slow tokens are here": flat[0],
-        "only the fast tokens are here": flat[1],
-        "one row per token, please: drop the extra first axis": torch.cat(flat)[None],
-    }
-    expect_tensor(answer(slow, fast), torch.cat(flat), torch.cat(flat), mistakes, "the order of the tokens differs")
-    return "No separator between them: the language model is not told where slow ends."
+def check_two_eyes(answer: Callable) -> str:
+    """two_eyes(features, num_slow): the whole method, from frame features to visual tokens."""
+    for frames, n in ((10, 4), (7, 2)):
+        features = random_features(frames, 8, 8, 3, seed=frames)
+        spec = SlowFast(frames, Pathway(n, Pool.window("max", 1, 2)), Pathway(None, Pool.to(4, 4)))
+        some = features[slow_frame_indices(frames, n)]
+        slow, fast = Pool.window("max", 1, 2)(some), Pool.to(4, 4)(features)
+        flat = [rearrange(pathway, "t h w d -> (t h w) d") for pathway in (slow, fast)]
+        mistakes = {
+            "fast came first: slow, then fast": torch.cat(flat[::-1]),
+            "you read down the columns: read along the rows": torch.cat(
+                [rearrange(pathway, "t h w d -> (t w h) d") for pathway in (slow, fast)]
+            ),
+            "only the slow tokens are here": flat[0],
+            "only the fast tokens are here": flat[1],
+            "one row per token, please: drop the extra first axis": torch.cat(flat)[None],
+            "the slow eye takes all frames here: it takes num_slow of them": torch.cat(
+                [rearrange(Pool.window("max", 1, 2)(features), "t h w d -> (t h w) d"), flat[1]]
+            ),
+            "the fast eye takes *all* frames, not those of the slow one": torch.cat(
+                [flat[0], rearrange(Pool.to(4, 4)(some), "t h w d -> (t h w) d")]
+            ),
+        }
+        wanted = spec.visual_tokens(features)
+        expect_tensor(answer(features, n), wanted, wanted, mistakes, "the tokens differ: compare the grids")
+    return "The whole method, and no separator: the language model is not told where slow ends."

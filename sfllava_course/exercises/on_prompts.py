@@ -52,21 +52,31 @@ def tokenize_mistakes(prompt: str, tools) -> dict[str, list[int]]:
     }  # fmt: skip
 
 
-def check_splice(answer: Callable) -> str:
-    """splice(embeddings, place, visual): the row at `place` makes room for all visual tokens."""
-    text, visual = random_features(7, 4), random_features(5, 4, seed=1)
-    for place in (3, 1):
-        before, after = text[:place], text[place + 1 :]
+def check_assemble(answer: Callable) -> str:
+    """assemble(ids, embed, visual): embeddings of the text, with all visual tokens where IMAGE_TOKEN stands."""
+    table, visual = random_features(300, 4), random_features(5, 4, seed=1)
+
+    def embed(ids: list[int]) -> torch.Tensor:
+        """Rows of a table; as with any tensor, a negative number counts from its end."""
+        return table[torch.tensor(ids, dtype=torch.long)]
+
+    for ids in ([1, 20, 30, IMAGE_TOKEN, 40, 50], [1, IMAGE_TOKEN, 7, 8, 9]):
+        place = ids.index(IMAGE_TOKEN)
+        before, after = embed(ids[:place]), embed(ids[place + 1 :])
         mistakes = {
-            "the placeholder's own row is still there: it makes room": torch.cat([before, visual, text[place:]]),
+            "a row of no word is in it: -200 is no id, and the table gave its 200th row from the end": torch.cat(
+                [before, visual, embed(ids[place:])]
+            ),
+            "the placeholder's row is still there, in front: it makes room": torch.cat(
+                [embed(ids[: place + 1]), visual, after]
+            ),
             "the visual tokens go where the placeholder is, not to the front": torch.cat([visual, before, after]),
             "the visual tokens go where the placeholder is, not to the end": torch.cat([before, after, visual]),
-            "the order is text before, video, text after": torch.cat([after, visual, before]),
             "the text behind the video is lost: the question is there!": torch.cat([before, visual]),
             "the text before the video is lost": torch.cat([visual, after]),
         }
         wanted = torch.cat([before, visual, after])
-        expect_tensor(answer(text, place, visual), wanted, text, mistakes, "rows differ: see the grids")
+        expect_tensor(answer(list(ids), embed, visual), wanted, wanted, mistakes, "rows differ: see the grids")
     return "One placeholder out, all visual tokens in."
 
 

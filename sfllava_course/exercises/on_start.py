@@ -1,8 +1,8 @@
-"""Exercises of chapter 0: how many answers are right, and how many tokens a film becomes."""
+"""Exercises of chapter 0: how many answers are right, which an eye loses, and how many tokens a film becomes."""
 
 from collections.abc import Callable
 
-from sfllava_course.exercises.judging import expect_number
+from sfllava_course.exercises.judging import Wrong, expect_number
 
 
 def check_score(answer: Callable) -> str:
@@ -20,7 +20,7 @@ def check_score(answer: Callable) -> str:
         mistakes = {
             "this is how many are right: divide by the number of questions": sum(equal),
             "this is in per cent: give a share between 0 and 1": 100 * share,
-            "capital letters and spaces at the ends shall not matter": sum(
+            "capital letters and spaces at the ends should not matter": sum(
                 a == w for a, w in zip(said, wanted)
             ) / len(said),
             "an answer that holds the wanted words, or a piece of them, is not equal to them": sum(held) / len(held),
@@ -46,3 +46,32 @@ def check_count_tokens(answer: Callable) -> str:
         case = f"{slow} frames of {many}, {fast} of {few}"
         expect_number(answer(slow, many, fast, few), slow * many + fast * few, case, mistakes)
     return "776 for the pocket model, 3,680 for the paper's."
+
+
+def check_lost(answer: Callable) -> str:
+    """lost(questions, two, one): the questions that were right with both eyes and are wrong with one."""
+    questions = ["card?", "bubble?", "first?", "dog?", "way?"]
+    for two, one in (
+        ([True, True, False, True, False], [True, False, True, False, False]),
+        ([False, False, True, True, True], [True, False, True, True, False]),
+        ([True] * 5, [True] * 5),
+    ):
+        got, case = answer(list(questions), list(two), list(one)), f"both eyes {two}, one eye {one}"
+        if not isinstance(got, list):
+            raise Wrong(f"give a list of questions back, not {type(got).__name__}")
+        wanted = [q for q, a, b in zip(questions, two, one) if a and not b]
+        mistakes = {
+            "this lists what *changed*: a question that only one eye gets right is no loss": [
+                q for q, a, b in zip(questions, two, one) if a != b
+            ],
+            "this lists all that one eye gets wrong: was it right with both?": [
+                q for q, b in zip(questions, one) if not b
+            ],
+            "these are won by closing an eye, not lost": [q for q, a, b in zip(questions, two, one) if b and not a],
+        }
+        for hint, mistake in mistakes.items():
+            if got == mistake != wanted:
+                raise Wrong(f"{hint} ({case})")
+        if got != wanted:
+            raise Wrong(f"for {case} it should be {wanted}, yours is {got}")
+    return "Right with both, wrong with one."

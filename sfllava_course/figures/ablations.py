@@ -14,6 +14,7 @@ from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.pocketbench import OPEN_CHANCE as CHANCE
 from sfllava_bench.reports.published import load_paper
 from sfllava_bench.scores.stats import Interval, Paired, clustered_interval, paired_comparison
+from sfllava_course.figures.described import courses, described, extremes, listed
 from sfllava_course.figures.style import COLOURS
 
 Marks = dict[str, float]  # question key -> 1.0 where the answer is right
@@ -61,7 +62,15 @@ def plot_layouts(marks: dict[str, Marks], about: About, families: Sequence[str])
     axes[0, 0].set_ylim(len(marks) - 0.5, -0.6)
     figure.supxlabel("right answers (%), 95 % interval by film; dotted: guessing", fontsize=9)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Right answers of {len(marks)} layouts with 95 % intervals, a panel for each family, in per cent. "
+        + "; ".join(
+            f"{family}: {extremes({name: accuracy(own, about, [family]).value for name, own in marks.items()})}, "
+            f"guessing {CHANCE[family]:.0f}"
+            for family in families
+        ),
+    )
 
 
 def draw_interval(axis, interval: Interval, row: float, colour: str, marker: str) -> None:
@@ -81,7 +90,11 @@ def plot_leads(leads: dict[str, Interval]) -> Figure:
     axis.set_ylim(len(leads) - 0.5, -0.6)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Leads in points with 95 % intervals. "
+        + "; ".join(f"{name}: {one.value:+.1f} [{one.low:+.1f}, {one.high:+.1f}]" for name, one in leads.items()),
+    )
 
 
 def plot_widths(intervals: dict[str, Interval]) -> Figure:
@@ -94,7 +107,11 @@ def plot_widths(intervals: dict[str, Interval]) -> Figure:
     axis.set_ylim(len(intervals) - 0.5, -0.6)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Intervals of one and the same mean, in per cent. "
+        + "; ".join(f"{name}: {one.value:.1f} [{one.low:.1f}, {one.high:.1f}]" for name, one in intervals.items()),
+    )
 
 
 def plot_curves(curves: dict[str, dict[str, dict[int, Interval]]], xlabel: str) -> Figure:
@@ -114,7 +131,13 @@ def plot_curves(curves: dict[str, dict[str, dict[int, Interval]]], xlabel: str) 
     axes[0, 0].set_ylabel("right answers (%)")
     axes[0, -1].legend(fontsize=8, frameon=False, loc="lower right")
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Right answers in per cent over {xlabel}, with 95 % intervals, a panel for each family. "
+        + " ".join(
+            f"{family} (guessing {CHANCE[family]:.0f}): {courses(axis)}" for axis, family in zip(axes.flat, curves)
+        ),
+    )
 
 
 def plot_beside(ours: dict[str, Interval], paper: dict[str, dict[str, float]], title: str) -> Figure:
@@ -139,7 +162,13 @@ def plot_beside(ours: dict[str, Interval], paper: dict[str, dict[str, float]], t
         axis.grid(axis="x", linewidth=0.4, alpha=0.5)
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Left, the pocket model on PocketBench, right answers in per cent: "
+        + "; ".join(f"{name}: {one.value:.1f} [{one.low:.1f}, {one.high:.1f}]" for name, one in ours.items())
+        + f". Right, {title}, as published: "
+        + "; ".join(f"{name.replace('_', ' ')}: {listed(row, '.1f')}" for name, row in paper.items()),
+    )
 
 
 def published(table: str, rows: Sequence[object], size: str = "7b") -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from sfllava_course.attention import Looks
+from sfllava_course.figures.described import described
 from sfllava_course.figures.features import EVENT, square
 from sfllava_course.figures.style import COLOURS, HATCHES
 
@@ -33,7 +34,11 @@ def plot_shares(shares: dict[str, Float[Tensor, " layers"]]) -> Figure:
         bottom += values
     axis.set(xticks=range(layers), xlabel="layer of the language model", ylabel="share of attention (%)")
     finish(figure, axis, len(shares))
-    return figure
+    return described(
+        figure,
+        "Where the attention goes, in per cent, first and last layer: "
+        + "; ".join(f"{NAMES[name]}: {100 * share[0]:.0f} and {100 * share[-1]:.0f}" for name, share in shares.items()),
+    )
 
 
 def plot_fairness(times: dict[str, Float[Tensor, " layers"]]) -> Figure:
@@ -50,7 +55,11 @@ def plot_fairness(times: dict[str, Float[Tensor, " layers"]]) -> Figure:
     axis.set(yscale="log", xticks=range(len(values)), xlabel="layer of the language model (dotted: the fair share)",
              ylabel="times the fair share")  # fmt: skip
     finish(figure, axis, len(times))
-    return figure
+    return described(
+        figure,
+        "How many times its fair share of attention a token gets, on a logarithmic axis, layer by layer. "
+        + "; ".join(f"{NAMES[name]}: " + ", ".join(f"{v:.2g}" for v in row.tolist()) for name, row in times.items()),
+    )
 
 
 def plot_strips(strips: dict[str, Float[Tensor, " frames"]], event: list[int], title: str = "") -> Figure:
@@ -65,7 +74,18 @@ def plot_strips(strips: dict[str, Float[Tensor, " frames"]], event: list[int], t
     axes[0, 0].set_title(title, fontsize=9, loc="left")
     axes[-1, 0].set_xlabel("sampled frame (shaded: the bubble is there)")
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"{title}. Attention to each sampled frame, in per cent of all, frames {min(event)} to {max(event)}, where "
+        f"the bubble is, "
+        "shaded. "
+        + "; ".join(
+            f"{name}: most at frame {int(values.argmax())} ({100 * float(values.max()):.1f} %), all frames of the "
+            f"event "
+            f"{100 * float(values[event].sum()):.1f} %"
+            for name, values in strips.items()
+        ),
+    )
 
 
 def plot_words(tables: dict[str, Float[Tensor, "layers words"]], words: list[str]) -> Figure:
@@ -83,7 +103,15 @@ def plot_words(tables: dict[str, Float[Tensor, "layers words"]], words: list[str
     axes[-1, 0].set_xticks(range(len(words)))
     axes[-1, 0].set_xticklabels([word.strip() or "␣" for word in words], rotation=60, ha="right", fontsize=8)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Heat maps over {len(words)} words and the layers, in per cent. "
+        + "; ".join(
+            f"{name}: largest {100 * float(table.max()):.0f}, at "
+            f"{words[int(table.max(dim=0).values.argmax())].strip()!r} in layer {int(table.max(dim=1).values.argmax())}"
+            for name, table in tables.items()
+        ),
+    )
 
 
 def plot_frame_map(
@@ -107,7 +135,16 @@ def plot_frame_map(
             size = (float(right - left + 1) / columns, float(bottom - top + 1) / rows)
             axis.add_patch(Rectangle(box, *size, fill=False, edgecolor=EVENT, linewidth=2))
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "A frame, and maps of the attention on it"
+        + (", the cells that were asked for outlined. " if cells is not None and cells.any() else ". ")
+        + "; ".join(
+            f"{name}, {values.shape[0]} x {values.shape[1]}: {100 * float(values.sum()):.1f} % of all attention, "
+            f"at most {100 * float(values.max()):.2f} % in a cell"
+            for name, values in maps.items()
+        ),
+    )
 
 
 def frame_map(
@@ -125,3 +162,43 @@ def finish(figure: Figure, axis, columns: int) -> None:
     axis.legend(fontsize=8, frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
+
+
+def share_interval(hits: int, total: int) -> tuple[float, float, float]:
+    """hits of total in percent, with the exact 95 % interval (Clopper-Pearson); all three NaN for none of none."""
+    if not total:
+        return (float("nan"),) * 3
+    from scipy.stats import binomtest
+
+    between = binomtest(hits, total).proportion_ci()
+    return 100 * hits / total, 100 * between.low, 100 * between.high
+
+
+def plot_counts(counts: dict[str, dict[str, tuple[int, int]]], label: str, chance: float | None = None) -> Figure:
+    """(hits, total) by group and kind as bars in percent, with the count above and the exact 95 % interval.
+
+    A kind that begins with "slow" or "fast" has that eye's colour and hatching; `chance` is a dotted line.
+    """
+    figure, axis = plt.subplots(figsize=(9, 2.8))
+    kinds = list(dict.fromkeys(kind for bars in counts.values() for kind in bars))
+    greys = [("#777777", ""), ("#CCCCCC", "xx"), ("#FFFFFF", "..")]
+    looks = {kind: (COLOURS.get(kind.split()[0]), HATCHES.get(kind.split()[0])) for kind in kinds}
+    looks |= dict(zip([kind for kind in kinds if looks[kind][0] is None], greys))
+    width = 0.8 / max(len(kinds), 2)
+    for place, bars in enumerate(counts.values()):
+        for kind, (hits, total) in bars.items():
+            left = place + (kinds.index(kind) - (len(kinds) - 1) / 2) * width
+            value, low, high = share_interval(hits, total)
+            colour, hatch = looks[kind]
+            axis.bar(left, value, width * 0.94, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5,
+                     label=kind if place == 0 else None)  # fmt: skip
+            axis.plot([left, left], [low, high], color="black", linewidth=1.2)
+            axis.text(left + 0.02, 104, f"{hits} of {total}", ha="center", va="bottom", fontsize=8)
+    if chance is not None:
+        axis.axhline(chance, color="black", linestyle=":", linewidth=1, label="knowing nothing")
+    axis.set(xticks=range(len(counts)), xticklabels=list(counts), ylabel=label, ylim=(0, 116), yticks=range(0, 101, 25))
+    finish(figure, axis, len(kinds) + 1)
+    told = [
+        f"{name}, {kind}: {hits} of {total}" for name, bars in counts.items() for kind, (hits, total) in bars.items()
+    ]
+    return described(figure, f"Bars with exact intervals, {label}. {'; '.join(told)}")

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from sfllava_bench.reports.pocketbench import CHANCE, LayoutScore
 from sfllava_bench.scores.stats import Interval
+from sfllava_course.figures.described import described, extremes
 from sfllava_course.figures.style import COLOURS, HATCHES
 
 # A layout's first word says how it is drawn: colour, hatching, the hatching's colour.
@@ -46,7 +47,15 @@ def plot_layouts(scores: list[LayoutScore], chance: dict[str, float] = CHANCE) -
         "accuracy (%) with 95 % intervals over films; behind each name its visual tokens; dashed: a guesser", fontsize=8
     )
     figure.tight_layout(pad=0.4, w_pad=0.8)
-    return figure
+    return described(
+        figure,
+        f"Accuracy of {len(scores)} layouts in per cent with 95 % intervals, a panel for each family. "
+        + "; ".join(
+            f"{name}: {extremes({row.layout: one.value for row, one in zip(scores, found)})}"
+            + (f", a guesser {lines[name]:.0f}" if name in lines else "")
+            for name, found in panels.items()
+        ),
+    )
 
 
 def draw_bars(axis, layouts: list[str], found: list[Interval]) -> None:
@@ -76,4 +85,8 @@ def plot_leads(scores: list[LayoutScore]) -> Figure:
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Lead of {scores[0].layout} in points over each other layout, with 95 % intervals. "
+        + "; ".join(f"{row.layout}: {row.lead.value:+.1f} [{row.lead.low:+.1f}, {row.lead.high:+.1f}]" for row in rows),
+    )

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, token_budget
-from sfllava_core.defaults import ROOT
+from sfllava_core.defaults import DATA
 from sfllava_core.methods.pooling import Pool
 from sfllava_core.methods.slowfast import Pathway, SlowFast
+from sfllava_course.figures.described import courses, described, listed
 from sfllava_course.figures.pooling import POOLS
 from sfllava_course.figures.style import COLOURS, HATCHES
 
@@ -51,7 +52,12 @@ def plot_budget(
     draw_parts(work, stages, GREYS, dict.fromkeys(stages, ""), f"operations (TFLOP), {questions} question(s) included")
     work.legend(fontsize=8, ncols=4, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.95))
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Three bars for a {model.upper()} model. {budget.context_tokens:,} tokens in the context "
+        f"({listed(parts, ',')}): {fit}. "
+        f"Keys and values of the prefix: {gib:.2f} GiB. Operations in TFLOP: {listed(stages)}.",
+    )
 
 
 def draw_parts(axis, parts: dict, colours: dict[str, str], hatches: dict[str, str], label: str) -> None:
@@ -78,7 +84,12 @@ def plot_rope_base(factors: tuple[float, ...] = (2.0, 4.0), native: int = 4096, 
     axis.legend(fontsize=8, frameon=False, loc="center left")
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"How many times its own value the base of dynamic RoPE is, over lengths to {2 * native} tokens; it is 1 up "
+        f"to the "
+        f"{native} native positions. {courses(axis)}",
+    )
 
 
 def published_points(size: str = "7b", benchmark: str = "egoschema") -> list[Point]:
@@ -88,7 +99,7 @@ def published_points(size: str = "7b", benchmark: str = "egoschema") -> list[Poi
     """
     import yaml
 
-    paper = yaml.safe_load((ROOT / "data" / "paper" / "paper_results.yaml").read_text())
+    paper = yaml.safe_load((DATA / "paper" / "paper_results.yaml").read_text())
     column = {"anet": 0, "egoschema": 2}[benchmark]
     points: list[Point] = []
     for table, kind, base in (("table5_slow_pooling", "slow pooling (table 5)", 50 * 16),
@@ -134,4 +145,9 @@ def plot_pareto(size: str = "7b", benchmark: str = "egoschema") -> Figure:
     axis.legend(fontsize=8, frameon=False, loc="lower right")
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"{title}, {size.upper()}, as published: accuracy over visual tokens of {len(points)} settings. No cheaper "
+        f"setting beats "
+        + ", ".join(f"{name} ({tokens} tokens, {accuracy:.1f} %)" for _, name, tokens, accuracy in best),
+    )

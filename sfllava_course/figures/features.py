@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from sfllava_core.features import resize_frames
+from sfllava_course.figures.described import courses, described, listed
 
 DARK, EVENT = "#333333", "#CC79A7"
 SIDE = 336  # pixels at which a picture is drawn, squeezed to a square as the vision tower gets it
@@ -56,7 +57,11 @@ def plot_pca(picture: UInt8[np.ndarray, "h w 3"], maps: dict[str, Float[Tensor, 
     for axis in axes:
         axis.set(xticks=[], yticks=[])
     figure.tight_layout(pad=0.4)
-    return figure
+    return described(
+        figure,
+        "The frame, and beside it maps of its features, whose three strongest directions are red, green and blue: "
+        + "; ".join(f"{name} ({colours.shape[0]} x {colours.shape[1]})" for name, colours in maps.items()),
+    )
 
 
 def plot_cells_like(
@@ -77,7 +82,13 @@ def plot_cells_like(
     axes[1].set_title("how alike the other cells are", fontsize=9)
     figure.colorbar(shown, ax=axes[1], label="cosine")
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"A frame with the cell in row {row}, column {column} marked, and a map of how alike the {rows} x {columns} "
+        f"cells are "
+        f"to it: cosines from {float(alike.min()):.2f} to {float(alike.max()):.2f}, {float(alike.mean()):.2f} on "
+        f"average.",
+    )
 
 
 def plot_similarity(similarities: dict[str, Float[Tensor, "frames frames"]], events: dict[str, list[int]]) -> Figure:
@@ -93,7 +104,15 @@ def plot_similarity(similarities: dict[str, Float[Tensor, "frames frames"]], eve
         axis.set_title(name, fontsize=9)
         figure.colorbar(shown, ax=axis, label="cosine")
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "How alike each frame is to each other one, as a square map for each film. "
+        + "; ".join(
+            f"{name}: cosines from {float(alike.min()):.2f} to 1, {float(alike.mean()):.2f} on average"
+            + (f", the event at frames {min(events[name])} to {max(events[name])} marked" if events.get(name) else "")
+            for name, alike in similarities.items()
+        ),
+    )
 
 
 def plot_over_time(curves: dict[str, Float[Tensor, " frames"]], label: str, event: list[int]) -> Figure:
@@ -106,7 +125,11 @@ def plot_over_time(curves: dict[str, Float[Tensor, " frames"]], label: str, even
     axis.legend(fontsize=8, frameon=False, ncols=len(curves), loc="lower left", bbox_to_anchor=(0, 1))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"{label}, frame by frame; frames {min(event)} to {max(event)}, where the bubble is, are shaded. "
+        f"{courses(axis)}",
+    )
 
 
 def plot_bars(groups: dict[str, dict[str, float]], label: str, chance: float | None = None, digits: int = 1) -> Figure:
@@ -129,7 +152,12 @@ def plot_bars(groups: dict[str, dict[str, float]], label: str, chance: float | N
     axis.legend(fontsize=8, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Bars: {label}. "
+        + "; ".join(f"{name}: {listed(bars, f'.{digits}f')}" for name, bars in groups.items())
+        + (f". Knowing nothing gives {chance:.{digits}f}." if chance is not None else "."),
+    )
 
 
 def square(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "side side 3"]:

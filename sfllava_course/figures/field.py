@@ -18,6 +18,7 @@ from sfllava_core.features import resize_frames
 from sfllava_core.methods.base import Method
 from sfllava_core.model import VideoLLM
 from sfllava_core.video.frames import Frames
+from sfllava_course.figures.described import described
 from sfllava_course.figures.style import COLOURS, HATCHES
 
 SIDE = 48  # pixels of a view in the figure: a multiple of the pocket model's grid
@@ -51,7 +52,7 @@ def kept(llm: VideoLLM, method: Method, film: Frames) -> Kept:
     seen = replace(seen, features=features, frame_size=frames.pixels.shape[1:3], image_size=llm.image_size)
     tokens = method.tokens_of(seen)
     tokens.sum().backward()
-    share = features.grad.mean(dim=-1)
+    share = features.grad.float().mean(dim=-1).cpu()
     # Patches that were averaged before the projector (one feature for several of them) share it.
     down, across = llm.grid[0] // share.shape[1], llm.grid[1] // share.shape[2]
     share = repeat(share, "t h w -> t (h a) (w b)", a=down, b=across) / (down * across)
@@ -86,7 +87,15 @@ def plot_kept(methods: dict[str, Kept], columns: int = 18) -> Figure:
             fontsize=9, loc="left", pad=3,
         )  # fmt: skip
     figure.tight_layout(pad=0.4)
-    return figure
+    return described(
+        figure,
+        "What each method keeps of one film, as a strip of its views; pale is pooled, white is dropped. "
+        + "; ".join(
+            f"{name}: {len(one.views)} views, {one.tokens:,} tokens, something left of {100 * one.seen:.0f} % of "
+            f"the patches"
+            for name, one in methods.items()
+        ),
+    )
 
 
 def plot_costs(budgets: dict[str, Budget], limit: int) -> Figure:
@@ -108,4 +117,12 @@ def plot_costs(budgets: dict[str, Budget], limit: int) -> Figure:
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Bars for each method; the model has {limit:,} positions. "
+        + "; ".join(
+            f"{name}: {one.visual_tokens:,} visual tokens, vision {one.vision_flops / 1e12:.3g}, prefill "
+            f"{one.prefill_flops / 1e12:.3g} TFLOP"
+            for name, one in budgets.items()
+        ),
+    )

@@ -8,6 +8,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sfllava_core.video.frames import sample_frame_indices
+from sfllava_course.figures.described import courses, described
 from sfllava_course.figures.style import COLOURS
 
 DARK, LIGHT, EVENT = "#333333", "#BBBBBB", "#CC79A7"
@@ -27,7 +28,12 @@ def plot_packets(
     axis.legend(handles=named, fontsize=8, frameon=False, ncols=2, loc="upper left", bbox_to_anchor=(0, 1.18))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Bars over {seconds.max():.0f} seconds, one for each of {len(sizes)} frames in the file. {keys.sum()} "
+        f"keyframes take "
+        f"{sizes[keys].mean() / 1000:.1f} kB on average, the other frames {sizes[~keys].mean() / 1000:.1f} kB.",
+    )
 
 
 def plot_intervals(clips: dict[str, Float[np.ndarray, " frames"]]) -> Figure:
@@ -41,7 +47,14 @@ def plot_intervals(clips: dict[str, Float[np.ndarray, " frames"]]) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("time to the next\nframe (ms)")
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Time from each frame to the next, in milliseconds. "
+        + "; ".join(
+            f"{name}: {1000 * np.diff(seconds).min():.0f} to {1000 * np.diff(seconds).max():.0f}"
+            for name, seconds in clips.items()
+        ),
+    )
 
 
 def plot_sampling(total: int, n: int, event: tuple[int, int] | None = None) -> Figure:
@@ -64,7 +77,10 @@ def plot_sampling(total: int, n: int, event: tuple[int, int] | None = None) -> F
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"A line of {total} frame numbers, cut into equal pieces; of each piece one frame is taken. {title}.",
+    )
 
 
 def plot_catch_curves(total: int, numbers: list[int], longest: int) -> Figure:
@@ -81,7 +97,10 @@ def plot_catch_curves(total: int, numbers: list[int], longest: int) -> Figure:
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Chance that an event is seen, over its length from 1 to {longest} frames. {courses(axis)}",
+    )
 
 
 def plot_clock(seconds: Float[np.ndarray, " frames"], choices: dict[str, list[int]]) -> Figure:
@@ -96,7 +115,15 @@ def plot_clock(seconds: Float[np.ndarray, " frames"], choices: dict[str, list[in
     )
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Sampled frames on the clock, above the {len(seconds)} frames of the file. "
+        + "; ".join(
+            f"{name}: {len(indices)} frames from {seconds[indices].min():.1f} to {seconds[indices].max():.1f} s, "
+            f"at most {np.diff(np.sort(seconds[indices])).max():.2f} s apart"
+            for name, indices in choices.items()
+        ),
+    )
 
 
 def plot_decode_work(work: dict[str, list[int]], numbers: list[int], total: int) -> Figure:
@@ -110,7 +137,12 @@ def plot_decode_work(work: dict[str, list[int]], numbers: list[int], total: int)
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Frames decoded, on a logarithmic axis, over frames wanted, from {min(numbers)} to {max(numbers)}; the "
+        f"file has {total}. "
+        f"{courses(axis)}",
+    )
 
 
 def plot_readings(readings: dict[str, list[np.ndarray]], asked: list[int], got: dict[str, list[int]]) -> Figure:
@@ -127,4 +159,11 @@ def plot_readings(readings: dict[str, list[np.ndarray]], asked: list[int], got: 
             axis.title.set_fontweight("normal" if right else "bold")
         row[0].set_ylabel(name, fontsize=9)
     figure.tight_layout(pad=0.4)
-    return figure
+    return described(
+        figure,
+        "Pictures that each decoder gave for the frame numbers asked for. "
+        + "; ".join(
+            f"{name}: " + ", ".join(f"{number} for {wanted}" for wanted, number in zip(asked, got[name]))
+            for name in readings
+        ),
+    )

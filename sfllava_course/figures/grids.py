@@ -5,6 +5,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from sfllava_course.figures.described import described
+
 NUMBERED_CELLS = 60  # more cells than this are drawn without their numbers
 
 
@@ -28,7 +30,20 @@ def plot_grids(grids: dict[str, object]) -> Figure:
     if "yours" in arrays and "wanted" in arrays and arrays["yours"].shape == arrays["wanted"].shape:
         frame_differences(list(axes.flat)[list(arrays).index("yours")], arrays["yours"], arrays["wanted"])
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Grids of numbers side by side. "
+        + "; ".join(
+            f"{name}, {array.shape[0]} x {array.shape[1]}: {numbers_of(array)}" for name, array in arrays.items()
+        ),
+    )
+
+
+def numbers_of(array: np.ndarray) -> str:
+    """A grid's numbers in reading order; of a large one, how many there are and between what they lie."""
+    if array.size > NUMBERED_CELLS:
+        return f"{array.size} numbers from {np.nanmin(array):.3g} to {np.nanmax(array):.3g}"
+    return " | ".join(" ".join(f"{number:.3g}" for number in row) for row in array)
 
 
 def write_numbers(axis, array: np.ndarray, largest: float) -> None:

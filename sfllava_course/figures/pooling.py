@@ -16,6 +16,7 @@ from sfllava_core.features import resize_frames
 from sfllava_core.methods.pooling import NO_POOL, Pool
 from sfllava_core.methods.slowfast import Pathway, SlowFast
 from sfllava_core.video.frames import Frames
+from sfllava_course.figures.described import courses, described, titles_of
 from sfllava_course.figures.style import COLOURS, HATCHES
 
 PATCHES = 24  # rows and columns of LLaVA-NeXT's grid
@@ -56,7 +57,10 @@ def plot_survivors(picture: UInt8[np.ndarray, "h w 3"], pools: dict[str, Pool]) 
     for axis in axes:
         axis.axis("off")
     figure.tight_layout(pad=0.4)
-    return figure
+    return described(
+        figure,
+        f"A frame, and what is left of it, token by token in mean colours: {titles_of(axes[1:])}.",
+    )
 
 
 def plot_spot(sizes: dict[str, Pool], patches: int = 12) -> Figure:
@@ -70,7 +74,10 @@ def plot_spot(sizes: dict[str, Pool], patches: int = 12) -> Figure:
         axis.set(xticks=[], yticks=[])
         axis.set_title(f"{name}\nbrightest {float(pooled.max()):.2f}", fontsize=9)
     figure.tight_layout(pad=0.4)
-    return figure
+    return described(
+        figure,
+        f"One bright patch on grey, and what is left of it: {titles_of(axes)}.",
+    )
 
 
 def plot_two_eyes(frames: Frames, slow_frames: int = 10, slow_pool: str = "max 1 x 2", fast_side: int = 4) -> Figure:
@@ -93,7 +100,11 @@ def plot_two_eyes(frames: Frames, slow_frames: int = 10, slow_pool: str = "max 1
         axis.set_title(title, fontsize=10, loc="left")
     draw_counts(axes[-1], counts)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"The film as each pathway keeps it, as mosaics in mean colours: {titles_of(axes[:-1])}; "
+        f"{sum(counts.values()):,} tokens.",
+    )
 
 
 def mosaic(features: Float[Tensor, "frames rows columns 3"], across: int) -> np.ndarray:
@@ -126,7 +137,11 @@ def plot_motion(times: Float[np.ndarray, "frames"], steps: dict[str, Float[Tenso
     axis.legend(fontsize=8, ncols=3, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Change from each frame to the next over {float(times.max()):.1f} seconds, each curve against its own "
+        f"mean. {courses(axis)}",
+    )
 
 
 def plot_pooled_spread(values: dict[str, Float[Tensor, "..."]]) -> Figure:
@@ -140,4 +155,11 @@ def plot_pooled_spread(values: dict[str, Float[Tensor, "..."]]) -> Figure:
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Histograms of feature values. "
+        + "; ".join(
+            f"{name}: mean {float(numbers.mean()):.2f}, spread {float(numbers.std()):.2f}"
+            for name, numbers in values.items()
+        ),
+    )

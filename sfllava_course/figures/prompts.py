@@ -10,6 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, token_budget
 from sfllava_core.methods.slowfast import Pathway, SlowFast
 from sfllava_core.prompts import DESCRIBE, INPUT_DATA, ONLY_BEST, PRECISELY, SELECT
+from sfllava_course.figures.described import courses, described, listed
 from sfllava_course.figures.style import COLOURS, HATCHES
 
 PART_COLOURS = {
@@ -69,7 +70,12 @@ def plot_words(tokens: list[str], parts: list[str], columns: int = 104) -> Figur
     handles = [Patch(facecolor=PART_COLOURS[name], edgecolor="#777777", label=name) for name in used]
     axis.legend(handles=handles, ncols=6, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     figure.tight_layout(pad=0.3)
-    return figure
+    return described(
+        figure,
+        "A prompt, token by token, in boxes coloured by part: "
+        + listed({name: parts.count(name) for name in used}, "d")
+        + f" tokens. It reads: {''.join(tokens)}",
+    )
 
 
 def plot_shared(shared: int, own: dict[str, int]) -> Figure:
@@ -84,7 +90,11 @@ def plot_shared(shared: int, own: dict[str, int]) -> Figure:
     axis.invert_yaxis()
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"A bar for each question's sequence: {shared} tokens are common to all and computed once; own tokens: "
+        f"{listed(own, 'd')}.",
+    )
 
 
 def plot_questions(model: str = "7b", slow_frames: int = 10, answer_tokens: int = 16, most: int = 50) -> Figure:
@@ -103,4 +113,7 @@ def plot_questions(model: str = "7b", slow_frames: int = 10, answer_tokens: int 
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"Operations in TFLOP for 1 to {most} questions about one video on a {model.upper()} model. {courses(axis)}",
+    )

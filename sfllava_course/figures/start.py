@@ -10,6 +10,7 @@ from sfllava_core.methods.base import Grid
 from sfllava_core.methods.pooling import NO_POOL
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.video.frames import Frames
+from sfllava_course.figures.described import described, listed
 from sfllava_course.figures.pooling import as_picture, mosaic, patch_colours
 from sfllava_course.figures.style import COLOURS, HATCHES
 
@@ -51,7 +52,14 @@ def plot_idea(frames: Frames, spec: SlowFast, question: str, answer: str, grid: 
         arrow = {"color": COLOURS[colour], "arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 16}
         figure.add_artist(ConnectionPatch((1.02, 0.5), (-0.03, 0.5), "axes fraction", "axes fraction",
                                           axesA=axes[start], axesB=axes[end], **arrow))  # fmt: skip
-    return figure
+    return described(
+        figure,
+        f"The whole method as one picture. A film of {frames.total} frames, {len(frames)} of them sampled, goes two "
+        f"ways. "
+        f"Slow, few frames and many tokens: {words(spec.slow, frames, grid)}. Fast, all frames and few tokens: "
+        f"{words(spec.fast, frames, grid)}. Both meet in one prompt that ends in {question!r}; the answer is "
+        f"{answer!r}.",
+    )
 
 
 def words(pathway, frames: Frames, grid: Grid) -> str:
@@ -95,7 +103,16 @@ def plot_answer_table(questions: list[str], wanted: list[str], answers: dict[str
     axis.set(xlim=(-1.2, 3.4 + 2 * len(columns)), ylim=(len(questions) - 0.5, -1.1))
     axis.axis("off")
     figure.tight_layout(pad=0.2)
-    return figure
+    return described(
+        figure,
+        "A table of answers. "
+        + " ".join(
+            f"{question} Right is {wanted[row]}; "
+            + ", ".join(f"{eye}: {said[row]} {MARKS[said[row] == wanted[row]][0]}" for eye, said in answers.items())
+            + "."
+            for row, question in enumerate(questions)
+        ),
+    )
 
 
 def plot_watching(frames: Frames, spec: SlowFast, title: str, grid: Grid, across: int = 10) -> Figure:
@@ -117,7 +134,11 @@ def plot_watching(frames: Frames, spec: SlowFast, title: str, grid: Grid, across
         axis.set_title(f"{name}: {words(spec.pathways[name], frames, grid)}", fontsize=9, loc="left")
     figure.suptitle(title, fontsize=11, weight="bold")
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"{title}: what is left of the film's frames, as mosaics. "
+        + "; ".join(f"{name}: {words(pathway, frames, grid)}" for name, pathway in spec.pathways.items()),
+    )
 
 
 def plot_moment(picture: UInt8[np.ndarray, "h w 3"], spec: SlowFast, grid: Grid) -> Figure:
@@ -131,7 +152,10 @@ def plot_moment(picture: UInt8[np.ndarray, "h w 3"], spec: SlowFast, grid: Grid)
         show(axis, as_picture(view, 96), colour, name)
         axis.set_aspect("equal")
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"One moment of the film, side by side in mean colours: {', '.join(views)}.",
+    )
 
 
 def plot_right_by_eye(right: dict[str, dict[str, float]]) -> Figure:
@@ -149,4 +173,10 @@ def plot_right_by_eye(right: dict[str, dict[str, float]]) -> Figure:
     axis.legend(handles=handles, fontsize=8, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Bars of right answers in per cent. "
+        + "; ".join(
+            f"{kind}: " + listed({eye: 100 * shares[kind] for eye, shares in right.items()}, ".0f") for kind in kinds
+        ),
+    )

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from sfllava_core.methods.slowfast import SlowFast
 from sfllava_core.video.frames import Frames
+from sfllava_course.figures.described import described, listed
 
 COLOURS = {"slow": "#0072B2", "fast": "#E69F00", "text": "#8C8C8C"}
 HATCHES = {"slow": "", "fast": "////", "text": ".."}
@@ -26,10 +27,15 @@ def plot_film_strip(frames: Frames, spec: SlowFast, columns: int = 10) -> Figure
         axis.axis("off")
     for place, (axis, picture) in enumerate(zip(axes.flat, frames.pixels)):
         draw_frame(axis, picture, place in chosen)
-        axis.set_title(clock(frames, place), fontsize=6, pad=2)
+        axis.set_title(clock(frames, place), fontsize=8, pad=2)
     figure.suptitle(f"{len(frames)} sampled frames; {len(chosen)} framed ones go to the slow pathway", fontsize=9)
     figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.98))
-    return figure
+    return described(
+        figure,
+        f"{len(frames)} sampled frames in reading order, {clock(frames, 0)} to {clock(frames, len(frames) - 1)}; "
+        f"framed, for the "
+        f"slow pathway: {', '.join(clock(frames, place) for place in sorted(chosen)) or 'none'}.",
+    )
 
 
 def draw_frame(axis, picture: UInt8[np.ndarray, "height width 3"], is_slow: bool) -> None:
@@ -67,7 +73,11 @@ def plot_token_sequence(text_before: int, pathway_tokens: dict[str, int], text_a
     axis.legend(handles=handles, ncols=3, fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.3), frameon=False)
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        f"The prompt as a bar of {start} tokens in order, against {limit} positions: "
+        + ", ".join(f"{name} {length}" for name, length in parts),
+    )
 
 
 def plot_seconds(seconds: dict[str, list[float]], stages: list[str]) -> Figure:
@@ -84,4 +94,8 @@ def plot_seconds(seconds: dict[str, list[float]], stages: list[str]) -> Figure:
                 loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)  # fmt: skip
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    return figure
+    return described(
+        figure,
+        "Seconds of each stage, stacked. "
+        + "; ".join(f"{name}: {listed(dict(zip(stages, values)))}" for name, values in seconds.items()),
+    )

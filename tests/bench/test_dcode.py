@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sfllava_bench.answers import subquestions
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.subquestions import (
     answer_in_parts,
     complete_sentences,
@@ -125,9 +126,9 @@ def check_flow(inputs, outputs):
     assert outputs["frame_selection"] == {"N": method.kept, "uniform_ratio": method.uniform, "frames": 50}
     found = {"top_k": method.top_k, "merge_strategy": method.merge, "similarity_threshold": method.threshold}
     assert outputs["dcode_config"] == {"image_aspect_ratio": "resize", **{f"dcode_{k}": v for k, v in found.items()}}
-    more = {name for call in outputs["calls"] for name in ("min_length", "no_repeat_ngram_size") if name in
-            call["generation"]}  # fmt: skip
-    assert all(name in DCoDe.published["generation"] for name in more), "what is not done here is said"
+    sizes = {call["generation"].get("no_repeat_ngram_size") for call in outputs["calls"]}
+    task = "multiple_choice" if "options" in inputs else "open_ended"
+    assert sizes == {Experiment("flow", method).no_repeat(task)}
 
 
 def check_shipped(inputs, outputs):

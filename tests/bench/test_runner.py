@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate import cpu_offload, disk_offload
 
-from sfllava_bench.answers.answering import answer_video, answers
+from sfllava_bench.answers.answering import answer_video, answers, ask
 from sfllava_bench.answers.counts import CountsError, read_outcome
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import JournalError
@@ -22,6 +23,7 @@ from sfllava_bench.answers.video_model import model_fingerprint
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.records import Question
 from sfllava_core import VideoLLM, fast_only, parse_spec, read_frames
+from sfllava_core.answering.sharing import ContextError
 from sfllava_core.answering.watched import Generation
 from sfllava_core.prompts import PromptParts
 from sfllava_core.video.folder import VideoFolder
@@ -146,15 +148,20 @@ def test_answers_are_cut_where_the_method_was_published_with(llm, excerpts):
     assert limits(str(SPEC)) == ([128] * 3, 128)
 
     class Noting:
-        """A watched video that says how long its answers may be."""
+        """A watched video that says how long its answers may be, and what may not repeat in them."""
 
-        def generate(self, prompts, max_new_tokens, share_prefix):
-            return [Generation(str(max_new_tokens), [0], 1) for _ in prompts]
+        def generate(self, prompts, max_new_tokens, share_prefix, no_repeat_ngram_size=0):
+            return [Generation(f"{max_new_tokens} {no_repeat_ngram_size}", [0], 1) for _ in prompts]
 
     choice, other = load("egoschema", excerpts)
     opened = replace(other, task="open_ended")
     records = answers(llm, Experiment("a", parse_spec("dcode_nextqa")), Noting(), [opened, choice])
-    assert [(record["key"], record["answers"]) for record in records] == [(opened.key, ["128"]), (choice.key, ["16"])]
+    assert [(record["key"], record["answers"]) for record in records] == [
+        (opened.key, ["128 5"]),
+        (choice.key, ["16 0"]),
+    ]
+    assert Experiment("a", parse_spec("dcode_open")).settings()["no_repeat_ngram_size"] == 5
+    assert "no_repeat_ngram_size" not in Experiment("a", parse_spec("dcode_open"), prompts="paper").settings()
 
 
 def test_a_films_record_keeps_its_seconds_of_decoding_and_of_waiting_apart(llm, excerpts):
@@ -200,6 +207,60 @@ def test_other_weights_or_questions_never_mix_either(llm, excerpts, tmp_path):
         other.model.lm_head.weight[0, 0] += 1
     with pytest.raises(JournalError, match="model"):
         run(other, questions, excerpts, tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("where", ["host", "disk"])
+def test_weights_that_are_kept_elsewhere_are_the_same_weights(llm, tmp_path, where):
+    """device_map="auto" leaves what no GPU holds on the host or the disk, and shapes without values in its place."""
+    model = VideoLLM.from_pretrained(llm.name, device="cpu").model
+    cpu_offload(model, "cpu") if where == "host" else disk_offload(model, tmp_path, "cpu")
+    assert all(weight.is_meta for weight in model.model.language_model.parameters())
+    assert model_fingerprint(model) == model_fingerprint(llm.model)
+
+
+def test_out_of_memory_halves_the_batch(llm, excerpts):
+    """16 -> 8 -> 4, which fits."""
+    (question, *_) = load("egoschema", excerpts)
+    questions = [replace(question, key=f"q{number}", questions=(f"What is {number}?",)) for number in range(16)]
+    sizes = []
+
+    class Small:
+        """A watched video of a GPU that holds five answers."""
+
+        def generate(self, prompts, **options):
+            sizes.append(len(prompts))
+            if len(prompts) > 5:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return [Generation(prompt[1], [1], 9) for prompt in prompts]
+
+    records = ask(llm, SETTINGS, Small(), questions)
+    assert sizes == [16, 8, 4, 4, 8, 4, 4]
+    assert [record["key"] for record in records] == [one.key for one in questions]
+    assert all(f"What is {number}?" in record["answers"][0] for number, record in enumerate(records))
+
+
+def test_a_question_too_long_costs_its_mates_nothing(llm, excerpts):
+    """Nothing is gained by halving: each is asked by itself."""
+    (question, *_) = load("egoschema", excerpts)
+    sizes = []
+
+    class Full:
+        def generate(self, prompts, **options):
+            sizes.append(len(prompts))
+            raise ContextError("too long")
+
+    records = ask(llm, SETTINGS, Full(), [replace(question, key=f"q{number}") for number in range(4)])
+    assert sizes == [4, 1, 1, 1, 1]
+    assert [record["error"] for record in records] == ["too long"] * 4
+
+
+def test_the_batch_is_part_of_a_runs_surroundings(llm, excerpts, tmp_path):
+    """In half precision answers may depend on it; it is no part of the run's settings, which it may be gone on with."""
+    questions = load("egoschema", excerpts)
+    for batch in (5, 7):  # at the second start nothing is left to ask
+        run(llm, questions, excerpts, tmp_path / "a" / "a.jsonl", batch=batch)
+    lines = map(json.loads, (tmp_path / "a" / "a.jsonl").read_text().splitlines())
+    assert [line["session"]["batch"] for line in lines if "session" in line] == [5]
 
 
 def test_shared_and_one_by_one_give_the_same_answers(llm, excerpts, tmp_path):

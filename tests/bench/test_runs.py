@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 from sfllava_bench.answers.experiment import ExperimentError
+from sfllava_bench.peers.loading import METHODS as OF_PEERS
 from sfllava_bench.questions.records import Question
 from sfllava_bench.questions.toy import toy_questions
 from sfllava_bench.reports.pocketbench import pocketbench_experiments
 from sfllava_bench.reports.published import PAPER, PublishedError, load_paper, published_values
 from sfllava_bench.runs.catalogue import RunError, find_experiment, paper_experiments
 from sfllava_bench.runs.entry import experiments_for
-from sfllava_bench.runs.experiments import make_experiment
+from sfllava_bench.runs.experiments import make_experiment, make_experiments
 from sfllava_core import ImageGrid, SlowFast, parse_spec
+from sfllava_core.methods.ktv import KTV
 
 TINY = str(Path(__file__).parents[2] / "data" / "tiny")
 
@@ -64,7 +66,12 @@ def test_every_table_has_its_experiments(listed):
     tables = {(table[:6], size) for table, size, *_ in (one.cell for one in listed) if table.startswith("table")}
     assert tables == {(f"table{n}", size) for n in range(1, 8) for size in ("7b", "34b")}
     assert len({one.id for one in listed}) == len(listed)
-    assert all(one.published and one.model.startswith("llava-hf/") for one in listed)
+    assert all(one.published for one in listed)
+    assert {one.model for one in listed} == {  # where the published weights lie, in transformers' own form or PLLaVA's
+        "llava-hf/llava-v1.6-vicuna-7b-hf", "llava-hf/llava-v1.6-34b-hf", "llava-hf/llava-1.5-7b-hf",
+        "ermu2001/pllava-7b", "LanguageBind/Video-LLaVA-7B-hf",
+        "llava-hf/LLaVA-NeXT-Video-7B-hf", "llava-hf/LLaVA-NeXT-Video-7B-DPO-hf",
+    }  # fmt: skip
     own = [one for one in listed if one.cell[2] == "SF-LLaVA"]
     assert len(own) == 2 * (4 + 3 + 1)
     assert {str(one.method) for one in own} == {str(SlowFast())}
@@ -120,6 +127,55 @@ def test_rivals_are_run_as_published_and_our_own_readings_beside_them(listed):
     assert (dcode["nextqa"].max_new_tokens, dcode["tgif"].max_new_tokens) == (16, 128)
     assert found["field_7b_tsllava_msvd"].note == "published numbers: D-CoDe's table"
     assert "GPT-3.5 on the full set" in found["table2_34b_egoschema"].note
+
+
+def test_models_trained_on_videos_are_run_by_their_own_methods(listed):
+    """Each with its own weights and method, the paper's numbers, and what those do not say."""
+    found = {one.id: one for one in listed if isinstance(one.method, OF_PEERS)}
+    told = {
+        name: (str(one.method), one.model.rpartition("/")[2], *one.published.values()) for name, one in found.items()
+    }
+    assert told["table1_7b_pllava_msvd"] == ("pllava16x12x12", "pllava-7b", 76.6, 4.1)
+    assert told["table1_7b_videollava_activitynet"] == ("videollava8", "Video-LLaVA-7B-hf", 45.3, 3.3)
+    assert told["field_7b_videollava_egoschema"] == ("videollava8", "Video-LLaVA-7B-hf", 37.0)
+    assert told["table1_7b_llavanextvideo_activitynet"] == ("llavanextvideo32", "LLaVA-NeXT-Video-7B-hf", 53.5, 3.2)
+    assert told["table3_7b_llavanextvideo_dpo_vcgbench"][1::6] == ("LLaVA-NeXT-Video-7B-DPO-hf", 3.66)
+    assert len(found) == 4 + 4 + 2 + 1 + 1 + 2
+    assert {one.max_new_tokens for one in found.values()} == {100, 1024}
+    assert "published numbers: D-CoDe's table" in found["field_7b_videollava_nextqa"].note
+    assert "converted weights are not" in found["table1_7b_videollava_tgif"].note
+    assert "200 samples" in found["table1_7b_pllava_tgif"].note
+    assert {one.loading.get("rope_scaling") for one in found.values()} == {1.0, 2.0}
+
+
+def test_rows_of_ktv_are_its_papers(listed):
+    found = {one.id: one for one in listed if isinstance(one.method, KTV)}
+    numbers = {name.removeprefix("field_"): one.published["accuracy"] for name, one in found.items()}
+    assert numbers == {
+        "7b_ktv_dense_nextqa": 65.8, "7b_ktv_dense_egoschema": 51.0, "7b_ktv_dense_intentqa": 62.0,
+        "7b_ktv_sparse_nextqa": 64.5, "7b_ktv_sparse_egoschema": 49.6, "7b_ktv_sparse_intentqa": 61.2,
+        "34b_ktv_dense_nextqa": 72.7, "34b_ktv_dense_egoschema": 57.0, "34b_ktv_dense_intentqa": 68.0,
+    }  # fmt: skip
+    assert {one.method.token_count() for name, one in found.items() if "dense" in name} == {1872}
+    assert {one.method.token_count() for name, one in found.items() if "sparse" in name} == {504}
+    assert all("KTV's paper (AAAI 2026)" in one.note and "no ranks" in one.caveat for one in found.values())
+
+
+def test_models_trained_on_videos_do_not_fit_the_toy_and_are_told_so():
+    """Not skipped in silence; a run that is named alone is refused, for the same reason."""
+    said = []
+    fitting = make_experiments(["tables_7b"], "activitynet", profile="toy", say=said.append)
+    fitting += make_experiments(["table1_7b_igvlm", "table1_7b_pllava"], "msvd", profile="toy", say=said.append)
+    assert not any(isinstance(one.method, OF_PEERS) for one in fitting) and fitting[-1].id == "table1_7b_igvlm_msvd_toy"
+    rest = [one.id for one in paper_experiments(load_paper()) if one.id.startswith("table1_7b") if one.benchmark ==
+            "activitynet" and isinstance(one.method, OF_PEERS)]  # fmt: skip
+    assert [text.split()[0] for text in said] == [*rest, "table1_7b_pllava_msvd"] and len(rest) == 4
+    assert "does not fit the toy: pllava16x12x12 is for ermu2001/pllava-7b" in said[-1]
+    for make in (make_experiment, lambda name, *rest, **more: make_experiments([name], *rest, **more)):
+        with pytest.raises(ExperimentError, match=r"table1_7b_pllava_msvd does not fit the toy"):
+            make("table1_7b_pllava", "msvd", profile="toy")
+    paths = {"annotations": TINY, "videos": TINY}
+    assert make_experiment("table1_7b_pllava", "msvd", profile="demo", **paths).model == "ermu2001/pllava-7b"
 
 
 def test_what_the_field_published_is_what_the_papers_tables_print_of_it(paper):

@@ -17,7 +17,7 @@ from PIL import Image
 from videos import moving_noise, write_audio, write_video
 
 from sfllava_core import VideoError, read_frames
-from sfllava_core.video.decoders import PyAVReader
+from sfllava_core.video.decoders.pyav import PyAVReader
 from sfllava_core.video.service import service
 
 LIMIT = 20.0

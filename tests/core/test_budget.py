@@ -1,15 +1,19 @@
 """The arithmetic: against the published sizes, and against operations counted while a model runs."""
 
+import weakref
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfllava_core import GPUS, ImageGrid, ModelShape, SlowFast, SpecError, fast_only, token_budget
+from sfllava_core.answering.shared_prefix import attend
 from sfllava_core.budget.arithmetic import MODEL_SHAPES
-from sfllava_core.budget.hardware import GIB, fits, memory_bytes, stage_seconds
+from sfllava_core.budget.hardware import GIB, attention_bytes, fits, memory_bytes, stage_seconds, weight_bytes
 
 
 @contextmanager
@@ -91,9 +95,68 @@ def test_what_fits_which_gpu():
         budget = token_budget(SlowFast(), MODEL_SHAPES[name])
         assert {key for key, gpu in GPUS.items() if fits(budget, MODEL_SHAPES[name], gpu)} == gpus
     budget = token_budget(SlowFast(), MODEL_SHAPES["7b"])
-    one, many = (memory_bytes(budget, MODEL_SHAPES["7b"], questions=n) for n in (1, 101))
+    one, many = (memory_bytes(budget, MODEL_SHAPES["7b"], questions=n) for n in (1, 9))
     own = MODEL_SHAPES["7b"].kv_bytes(budget.context_tokens - budget.visual_tokens)
-    assert many - one == 100 * own, "only the questions' own tokens are added"
+    assert many - one == 8 * own, "only the questions' own tokens are added"
+    more = memory_bytes(budget, MODEL_SHAPES["7b"], questions=101)
+    assert more - one > 100 * own, "so many run at once that what their layers make is more than the prefill's"
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes that tensors made meanwhile held at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.held, self.peak, self.known = 0, 0, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        given = {id_of(one) for one in args if isinstance(one, torch.Tensor)}
+        for one in out if isinstance(out, tuple) else (out,):
+            if isinstance(one, torch.Tensor) and id_of(one) not in given | self.known:
+                self.add(one.untyped_storage())
+        return out
+
+    def add(self, storage):
+        place, size = storage._cdata, storage.nbytes()
+        self.known.add(place)
+        self.held += size
+        self.peak = max(self.peak, self.held)
+        weakref.finalize(storage, self.drop, place, size)
+
+    def drop(self, place, size):
+        self.known.discard(place)
+        self.held -= size
+
+
+def id_of(tensor):
+    return tensor.untyped_storage()._cdata
+
+
+def test_attention_over_a_shared_prefix_takes_what_is_said():
+    """Its peak as counted while it runs, for suffixes of which the vectors, and of which the scores, are most."""
+    shape = replace(MODEL_SHAPES["7b"], heads=8, kv_heads=8, head_dim=64)
+    for questions, each in ((16, 40), (4, 400)):
+        query, key, value = (torch.randn(questions, 8, each, 64) for _ in range(3))
+        mask = torch.ones(questions, 1, each, each, dtype=torch.bool).tril()
+        prefix = torch.randn(2, 8, 500, 64)
+        with torch.inference_mode(), Peak() as peak:
+            attend(query, key, value, mask, *prefix, 0.125)
+        assert 0.6 <= peak.peak / attention_bytes(questions, each, shape) <= 1.1
+
+
+def test_quantized_weights_are_the_layers_alone():
+    """34B in 4 bits leaves room on a 24 GiB card, in 8 bits it does not."""
+    shape = MODEL_SHAPES["7b"]
+    whole, eight, four = (weight_bytes(shape, 2, kind) for kind in (None, "8bit", "4bit"))
+    layers = shape.layers * shape.layer_parameters
+    assert whole - eight == layers and whole == 2 * (shape.language_parameters + shape.vision_parameters)
+    assert whole - four == pytest.approx(layers * (2 - 4.127 / 8), rel=1e-4)
+    budget, large = token_budget(SlowFast(), MODEL_SHAPES["34b"]), MODEL_SHAPES["34b"]
+    need = {kind: memory_bytes(budget, large, questions=16, quantization=kind) / GIB for kind in ("4bit", "8bit")}
+    assert need["4bit"] < 24 < need["8bit"]
+    with pytest.raises(ValueError, match="quantization='2bit'"):
+        weight_bytes(shape, 2, "2bit")
 
 
 def test_lower_bounds_shrink_with_sharing_and_with_faster_gpus():

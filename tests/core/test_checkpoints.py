@@ -10,9 +10,11 @@ import pytest
 import torch
 from conftest import ROOT, TINY
 from safetensors.torch import load_file, save_file
+from transformers import LlavaNextForConditionalGeneration
+from transformers.quantizers.quantizers_utils import should_convert_module
 from transformers.utils import logging as progress
 
-from sfllava_core import ModelError, VideoLLM
+from sfllava_core import ModelError, VideoLLM, checkpoints, tokenizing
 from sfllava_core.checkpoints import checked_source, loading, pick_device, pick_dtype, prompt_style_of
 
 
@@ -153,16 +155,20 @@ def test_a_config_cannot_name_an_attention_kernel_to_be_downloaded(copy):
     assert model.model.vision_tower.config._attn_implementation == "sdpa"
 
 
-def test_without_tokenizer_json_the_missing_file_is_named(copy):
-    """A tokenizer.model lies beside it; what transformers makes of that one leaves out the token that begins it all."""
+def test_without_tokenizer_json_the_missing_file_is_named(copy, monkeypatch):
+    """A tokenizer.model lies beside it; without SentencePiece it cannot be read."""
+    monkeypatch.setattr(tokenizing, "find_spec", lambda name: None if name == "sentencepiece" else True)
     (copy / "tokenizer.json").unlink()
     assert (copy / "tokenizer.model").exists()
-    with pytest.raises(ModelError, match=r"it has no tokenizer\.json \(a tokenizer\.model alone is not enough\)"):
+    with pytest.raises(
+        ModelError, match=r"it has no tokenizer\.json \(a tokenizer\.model alone is not enough\)"
+    ) as caught:
         VideoLLM.from_pretrained(copy)
+    assert "pip install sentencepiece to read its tokenizer.model" in str(caught.value)
 
 
-@pytest.mark.parametrize(("recorded", "expected"), [([7, 5], {5, 7}), (9, {9}), (None, {2})])
-def test_answers_stop_where_the_generation_settings_say_else_where_the_tokenizer_does(copy, recorded, expected):
+@pytest.mark.parametrize(("recorded", "expected"), [([7, 5], {2, 5, 7}), (9, {2, 9}), (None, {2})])
+def test_answers_stop_where_the_generation_settings_or_the_tokenizer_say(copy, recorded, expected):
     edit_config(copy, "generation_config.json", eos_token_id=recorded)
     if recorded is None:  # transformers takes it from the config of the language model otherwise
         text = json.loads((copy / "config.json").read_text())["text_config"]
@@ -269,6 +275,49 @@ def test_quantization_needs_its_package():
     if not shutil.which("nvidia-smi"):
         with pytest.raises(ModelError, match="pip install bitsandbytes"):
             VideoLLM.from_pretrained(TINY, quantization="4bit")
+
+
+class Asked(Exception):
+    """In place of loading: what transformers was asked for."""
+
+
+@pytest.fixture()
+def asked(monkeypatch):
+    """What `from_pretrained` asks of transformers, on a machine with a GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def record(source, **options):
+        raise Asked(options)
+
+    monkeypatch.setattr(LlavaNextForConditionalGeneration, "from_pretrained", record)
+
+    def ask(**options):
+        with pytest.raises(Asked) as caught:
+            VideoLLM.from_pretrained(TINY, **options)
+        return caught.value.args[0]
+
+    return ask
+
+
+def test_weights_are_loaded_straight_to_the_gpu(asked, monkeypatch):
+    """Else 70 GB of a 34B would go through the host's memory."""
+    assert asked(device="cuda:1")["device_map"] == {"": torch.device("cuda:1")}
+    assert asked(device="cuda", device_map="balanced")["device_map"] == "balanced"
+    assert "device_map" not in asked(device="cpu")
+    monkeypatch.setattr(checkpoints, "find_spec", lambda name: None)
+    assert "device_map" not in asked(device="cuda"), "transformers takes it with accelerate alone"
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit"])
+def test_the_language_models_layers_alone_are_quantized(asked, llm, monkeypatch, quantization):
+    """By transformers' own rule for what is converted, on the names of a real model."""
+    monkeypatch.setattr(checkpoints, "find_spec", lambda name: True)
+    skipped = asked(device="cuda", quantization=quantization)["quantization_config"].llm_int8_skip_modules
+    linear = [name for name, module in llm.model.named_modules() if isinstance(module, torch.nn.Linear)]
+    converted = {name for name in linear if should_convert_module(name, skipped)}
+    assert converted == {name for name in linear if name.startswith("model.language_model.layers.")}
+    assert len(converted) == 7 * llm.model.config.text_config.num_hidden_layers < len(linear)
 
 
 @pytest.mark.parametrize("on", [True, False])

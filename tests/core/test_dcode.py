@@ -69,7 +69,9 @@ def test_a_video_through_it(llm):
     expected = [merge_tokens(rearrange(seen.features[frame], "h w d -> (h w) d"), 40, 0.95)[0] for frame in frames]
     torch.testing.assert_close(video.tokens, torch.cat(expected), rtol=0, atol=0)
     assert 4 <= len(video.tokens) <= SMALL.token_count(grid=llm.grid) == 160
-    assert isinstance(video.ask("What is there?", max_new_tokens=3), str)
+    said, prompt = video.ask("What is there?", max_new_tokens=40), SMALL.open_ended("What is there?", "vicuna")
+    (own,) = video.generate([prompt], max_new_tokens=40, no_repeat_ngram_size=5)
+    assert said == own.text and SMALL.no_repeat_ngram_size == 5
     asked = "".join(SMALL.multiple_choice("Which?", ["a cat", "a dog"], "vicuna"))
     assert "from a video.  \nQuestion: Which?\nOptions:\n(A) a cat\n" in asked
     choice = video.choose("Which?", ["a cat", "a dog"], by="generation", max_new_tokens=3)

@@ -12,7 +12,9 @@ from PIL import Image
 from videos import moving_noise, write_video
 
 from sfllava_core import VideoError, read_frames, sample_frame_indices
-from sfllava_core.video.decoders import PyAVReader, natural_key, open_reader
+from sfllava_core.video.decoders.images import natural_key
+from sfllava_core.video.decoders.opening import open_reader
+from sfllava_core.video.decoders.pyav import PyAVReader
 from sfllava_core.video.frames import choose, decode
 
 CASES = json.loads((GOLDENS / "frame_indices.json").read_text())

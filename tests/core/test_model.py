@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDENS, SMALL, TINY
+from transformers import NoRepeatNGramLogitsProcessor
 
 from sfllava_core import (
     ContextError,
@@ -18,6 +19,7 @@ from sfllava_core import (
     open_ended_prompt,
     parse_spec,
 )
+from sfllava_core.answering.decoding import repeating
 
 E2E = json.loads((GOLDENS / "e2e" / "e2e.json").read_text())["cases"]
 ARRAYS = np.load(GOLDENS / "e2e" / "e2e_arrays.npz")
@@ -96,6 +98,46 @@ def test_answers_equal_transformers_generate(llm, small_video):
     out = llm.model.generate(inputs_embeds=embeddings, attention_mask=mask, max_new_tokens=20, do_sample=False)
     (answer,) = small_video.generate([open_ended_prompt(QUESTIONS[3])], max_new_tokens=20)
     assert answer.token_ids == [token for token in out[0].tolist() if token not in llm.stop_ids]
+
+
+@pytest.mark.filterwarnings("ignore:Passing `no_repeat_ngram_size`")  # only of new tokens: so it is meant
+def test_runs_that_may_not_repeat_equal_transformers_generate(llm, small_video):
+    """A batch over the shared prefix and the plain way, against transformers' loop with the same option."""
+    prompts, few = [open_ended_prompt(question) for question in QUESTIONS[:3]], torch.arange(2000, 2004)
+    rare = torch.full((llm.model.lm_head.out_features,), -100.0).index_fill(
+        0, few, 0.0
+    )  # so that there is much to repeat
+    hook = llm.model.lm_head.register_forward_hook(lambda module, inputs, logits: logits + rare)
+    try:
+        for size in (1, 2, 3, None):
+            theirs = []
+            for prompt in prompts:
+                encoded = encode(small_video, prompt)
+                embeddings = small_video.sharing.embeddings(encoded.before, encoded.after)[None]
+                out = llm.model.generate(
+                    inputs_embeds=embeddings, attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long),
+                    max_new_tokens=12, do_sample=False, no_repeat_ngram_size=size,
+                )  # fmt: skip
+                theirs.append([token for token in out[0].tolist() if token not in llm.stop_ids])
+            for share in (True, False):
+                told = {"max_new_tokens": 12, "share_prefix": share, "no_repeat_ngram_size": size}
+                assert [answer.token_ids for answer in small_video.generate(prompts, **told)] == theirs
+            length = size or 3
+            runs = [[tuple(ids[n : n + length]) for n in range(13 - length)] for ids in theirs]
+            assert all(len(set(row)) == len(row) for row in runs) == (size is not None), "else something does repeat"
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_what_would_repeat_is_what_transformers_forbids(rng, size):
+    forbids, banned = NoRepeatNGramLogitsProcessor(size), 0
+    for length in range(40):
+        ids = rng.integers(0, 3, length).tolist()
+        scores = forbids(torch.tensor([ids], dtype=torch.long), torch.zeros(1, 3))[0]
+        assert set(repeating(ids, size)) == set(torch.where(scores == -torch.inf)[0].tolist())
+        banned += len(repeating(ids, size)) > 0
+    assert banned > 5
 
 
 def test_decoding_stops_at_the_end_token(llm, small_video):

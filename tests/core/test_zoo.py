@@ -5,7 +5,7 @@ import pytest
 from zoo import KEPT, films, make_zoo, paint, read_number
 
 from sfllava_core import VideoError, read_frames, sample_frame_indices
-from sfllava_core.video.decoders import PyAVReader
+from sfllava_core.video.decoders.pyav import PyAVReader
 
 NAMES = [*KEPT, *(film.name for film in films())]
 

@@ -8,8 +8,9 @@ import nbformat
 from conftest import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
-CHAPTERS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-LESSONS = [path for path in CHAPTERS if not path.name.startswith("08")]  # chapters that teach and ask
+CHAPTERS = [NOTEBOOKS / "P_primer.ipynb", *sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
+LESSONS = [path for path in CHAPTERS if path.name[:2].isdigit() and path.name[:2] != "08"]  # with all their parts
+STEADY = [path for path in CHAPTERS if path.name[:2] != "08"]  # 8 is run with other parameters, and by `make run`
 
 
 def read(path: Path):

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
 from conftest import ROOT
 
 from sfllava_core import Pathway, Pool, SlowFast, VideoLLM, open_ended_prompt, read_frames
@@ -35,6 +36,19 @@ def test_rows_sum_to_one_and_look_back_only(looks):
     words, keys = looks.weights.shape[2:]
     future = torch.ones(words, keys, dtype=torch.bool).triu(keys - words + 1)
     assert (looks.weights[:, :, future] == 0).all()
+
+
+def test_it_works_with_layers_on_several_devices(looks, video, answer):
+    """accelerate moves what goes into a layer to the layer's device, a list by making another one."""
+    layers = video.llm.language_model.layers
+    for layer in layers:
+        add_hook_to_module(layer, AlignDevicesHook("cpu", io_same_device=True))
+    try:
+        again = look(video, PROMPT, answer)
+    finally:
+        for layer in layers:
+            remove_hook_from_module(layer)
+    torch.testing.assert_close(again.weights, looks.weights)
 
 
 def test_segments_cover_the_sequence_in_order(looks, video, answer):

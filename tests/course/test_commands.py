@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -164,13 +165,39 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(monkeypatch, absent, hea
         assert f"  MISSING  {package}: pip install {package}" in lines
 
 
-def test_speed_prints_both_ways_and_the_bound():
-    done = command("speed", "--questions", 2, "--new-tokens", 3, "--model", "data/tiny")
+def test_doctor_says_whether_a_checkpoints_tokenizer_is_as_the_released_codes(tmp_path):
+    done = command("doctor", "--model", "data/tiny")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tokenizer of data/tiny, vicuna prompts" in done.stdout and "ok       as the released code's" in done.stdout
+    wrong = shutil.copytree(ROOT / "data" / "tiny", tmp_path / "wrong")
+    settings = json.loads((wrong / "tokenizer.json").read_text())
+    (wrong / "tokenizer.json").write_text(json.dumps({**settings, "post_processor": None}))
+    done = command("doctor", "--model", wrong)
+    assert done.returncode == 1
+    assert "DIFFERS  a prompt has 0 beginning-of-sequence tokens; the released code's has 1" in done.stdout
+    assert command("doctor", "--model", tmp_path / "none").returncode == 1
+
+
+def test_speed_prints_both_ways_and_the_bound(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- speed cpu -->\nold\n<!-- end -->\nafter\n")
+    done = command("speed", "--questions", 2, "--new-tokens", 3, "--model", "data/tiny", "--into", page)
     assert done.returncode == 0, done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| 2")]
     assert [row[2].strip() for row in rows] == ["released", "shared", "released, bound", "shared, bound"]
     released, shared = (float(row[7]) for row in rows[:2])
     assert float(rows[1][8].strip(" x")) == pytest.approx(released / shared, rel=0.1)
+    cells = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
+    for what in ("suffixes of 2 questions", "a step of 2 questions"):
+        (_, _, seconds, bound, times, _) = next(row for row in cells if row[1:2] == [what])
+        assert float(times.strip(" x")) == pytest.approx(float(seconds) / float(bound), rel=0.2) and float(bound) > 0
+    assert [row[1] for row in cells if row[1:2] and row[1].startswith("batch")] == ["batch 1", "batch 8", "batch 32"]
+    errors = {row[1]: [float(cell) for cell in row[2:5]] for row in cells if row[1:2] and "float" in row[1]}
+    for plain, _, merged in (errors[name] for name in ("float32", "bfloat16", "float16")):
+        assert 0 < merged <= 1.5 * plain
+    text = page.read_text()
+    assert text.startswith("before\n<!-- speed cpu -->\nMeasured on 20") and text.endswith("<!-- end -->\nafter\n")
+    assert "old" not in text and done.stdout.strip() in text
 
 
 def test_what_is_typed_is_what_the_notebook_gets(tmp_path):
@@ -233,8 +260,8 @@ ALL = list(commands_of(get_command(app)))
 
 def test_these_are_the_commands():
     assert {" ".join(words) for words in ALL} == {
-        "", "ask", "doctor", "run", "bench", "bench list", "bench methods", "bench check", "bench run", "bench score",
-        "speed", "speed decode",
+        "", "ask", "app", "doctor", "run", "bench", "bench list", "bench methods", "bench check", "bench run",
+        "bench score", "speed", "speed decode", "course", "course grade",
     }  # fmt: skip
 
 
@@ -332,7 +359,7 @@ def test_words_that_are_no_command_end_with_code_2(words, message, capsys):
 
 def test_a_fault_of_our_own_and_a_developers_wish_show_a_traceback(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyError):
-        patch.setattr("sfllava_course.doctor.main", lambda: {}["x"])
+        patch.setattr("sfllava_course.doctor.main", lambda model: {}["x"])
         run_here(["doctor"])
     monkeypatch.setenv("SFLLAVA_DEBUG", "1")
     with pytest.raises(VideoError):
@@ -382,6 +409,16 @@ def test_decoding_is_compared_with_a_child_for_each_video(capsys):
     _, films, long, last = capsys.readouterr().out.splitlines()
     assert films.startswith("3 films") and films.split()[2] == "12" and films.endswith(" x")
     assert long.startswith("one file of 38 s")
+    assert last == "the same frames to the last pixel, both ways"
+
+
+def test_seeking_is_compared_with_going_through(capsys):
+    words = ["speed", "decode", "--films", "1", "--num-frames", "4", "--minutes", "0.1", "--seeking"]
+    assert run_here(words) == 0
+    *_, head, few, more, last = capsys.readouterr().out.splitlines()
+    assert "decoded, going through" in head and few.startswith("720p of 12 s") and more.startswith("720p of 12 s")
+    keyframes, sampled, through, sought = map(int, few.split()[4:8])
+    assert sampled == 4 <= sought <= through <= 288 and keyframes > 1
     assert last == "the same frames to the last pixel, both ways"
 
 

@@ -6,8 +6,6 @@ with a message, where one of them is missing. Screenshots stay under runs/screen
 
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +15,11 @@ from typing import NamedTuple
 
 import nbformat
 import pytest
+from browser import CHROMIUM, FLAGS, MARKS, SCREENSHOTS, free_port, wait_for
 from conftest import ROOT
 from course import CHAPTERS, LESSONS, code_cells, read
 
-CHROMIUM = shutil.which("chromium")
-SCREENSHOTS = ROOT / "runs" / "screenshots"
 TOKEN = "course"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]  # fmt: skip
 CELLS, RUNNING = ".jp-NotebookPanel .jp-Cell", ".jp-Notebook-ExecutionIndicator"
 READY = "#jp-main-statusbar >> text=/ipykernel.*Idle/"
 EXPLORER, PICTURE = ".widget-interact", ".widget-interact .widget-output img"
@@ -32,30 +27,7 @@ BAD = "application/vnd.jupyter.stderr", "application/vnd.jupyter.error"
 EXPLORED = [path for path in CHAPTERS if any("explore(" in cell.source for cell in code_cells(read(path)))]
 FEWER_FILMS = ("num_films = 20", "num_films = 3")  # in chapter 6: the browser is tested here, not the numbers
 
-# Playwright bounds every wait itself. The time limit is the last resort, and ends the worker: an alarm that raises
-# inside Playwright's event loop would leave the next call waiting for ever.
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
-    pytest.mark.timeout(600, method="thread"),
-]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(server: subprocess.Popen, url: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "JupyterLab ended"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"JupyterLab did not answer within {seconds} s")
+pytestmark = MARKS
 
 
 class Lab(NamedTuple):

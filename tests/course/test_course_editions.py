@@ -1,5 +1,6 @@
 """The editions: what is in them, and that every chapter of each runs headlessly, out of the unpacked offline pack."""
 
+import html
 import json
 import os
 import re
@@ -7,9 +8,12 @@ import subprocess
 import sys
 import zipfile
 
+import nbformat
 import pytest
 from conftest import ROOT
-from course import CHAPTERS, LESSONS, code_cells, editions, prose, read
+from course import CHAPTERS, STEADY, code_cells, editions, prose, read
+
+from sfllava_course.claims import with_claims
 
 RUN = """
 import sys
@@ -45,7 +49,8 @@ def test_students_get_no_solutions_no_notes_and_no_outputs(dist, chapter):
     assert len(student.cells) == len(source.cells) - len(code_cells(source, "solution"))
     assert len(code_cells(student, "exercise")) == len(code_cells(source, "exercise"))
     assert all(not cell.outputs for cell in code_cells(student))
-    assert not any("notes" in cell.metadata for cell in student.cells) and "Instructor." not in prose(student)
+    assert not any({"notes", "claims"} & set(cell.metadata) for cell in student.cells)
+    assert "Instructor." not in prose(student)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
@@ -78,13 +83,15 @@ def test_every_student_notebook_runs_with_nothing_filled_in(unpacked, tmp_path, 
     assert todo == code_cells(executed, "exercise"), "every stub says that it is to do"
 
 
-@pytest.mark.parametrize("chapter", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("chapter", STEADY, ids=lambda path: path.stem)
 def test_every_instructor_notebook_runs_and_gives_the_committed_outputs(dist, chapter):
     """nbval runs it in a fresh kernel and compares every output; cells tagged nbval-ignore-output are only run.
 
-    The code cells and the outputs are those of notebooks/ (see above), so this is also the proof for these.
+    The code cells and the outputs are those of notebooks/ (see above), so this is also the proof for these; and what
+    the prose claims is asserted in between.
     """
     notebook = dist / "instructor" / chapter.name
+    nbformat.write(with_claims(read(notebook)), notebook)
     options = ["--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", str(dist), str(notebook)],
@@ -109,19 +116,38 @@ def test_the_pack_needs_nothing_beside_the_wheels(unpacked):
     assert not [path for path in unpacked.rglob("*") if "__pycache__" in path.parts]
 
 
-def test_the_site_is_static_and_whole(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "tools/editions.py", "site", "--out", str(tmp_path)],
-        capture_output=True, text=True, cwd=ROOT, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    site = tmp_path / "site"
-    index = (site / "index.html").read_text()
-    for chapter in CHAPTERS:
-        page = (site / f"{chapter.stem}.html").read_text()
-        assert f'href="{chapter.stem}.html"' in index
-        assert 'src="http' not in page and '<link rel="stylesheet" href="http' not in page, "no network"
-        assert not re.search(r'href="[^"]*\.ipynb', page), "links lead to pages"
-        solutions, pictures = len(code_cells(read(chapter), "solution")), str(read(chapter)).count("image/png")
-        assert page.count("<details><summary>A solution") == solutions
-        assert page.count("data:image/png") >= pictures
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_slides_are_the_tagged_cells_in_one_file(dist, chapter):
+    page, source = (dist / "instructor" / "slides" / f"{chapter.stem}.html").read_text(), read(chapter)
+    slides = [cell for cell in source.cells if "slide" in cell.metadata.get("tags", [])]
+    figures = [cell for cell in slides if cell.cell_type == "code"]
+    assert len(slides) >= 3 and source.cells[0] in slides
+    assert page.count("<section") == 2 * len(slides), "reveal.js has a column for each"
+    assert page.count("data:image/png") >= len(figures), "their pictures, and nothing of their code"
+    assert 'src="http' not in page and not re.search(r'<link [^>]*href="http', page), "no network"
+    assert not any("$" in cell.source for cell in slides if cell.cell_type == "markdown"), "no formula: no MathJax here"
+    assert all("image/png" in str(cell.outputs) for cell in figures)
+
+
+def test_the_handout_asks_everything_and_its_key_answers(dist):
+    pages = [dist / "student" / "handout.html", dist / "instructor" / "handout_with_key.html"]
+    asked, key = (html.unescape(page.read_text()) for page in pages)
+    for chapter in LESSONS:
+        for cell in code_cells(read(chapter), "solution"):
+            function = cell.source.split("\ncheck(")[0].strip()
+            assert function in key and function not in asked
+        for cell in code_cells(read(chapter), "exercise"):
+            assert cell.source.split("\ncheck(")[0].strip() in asked
+    answers = sum(prose(read(chapter)).count("<summary>Answer</summary>") for chapter in CHAPTERS)
+    assert key.count('<div class="item"><p><strong>') - asked.count('<div class="item"><p><strong>') == answers
+    assert "<script" not in key and "http" not in re.sub(r"(?s)<body>.*", "", key).replace("http-equiv", "")
+
+
+def test_the_pack_says_what_instructors_read(unpacked):
+    from offline_check import blocks, section
+
+    assert (unpacked / "START.txt").read_text().endswith(f"{section()}\n")
+    with_network, without = blocks()
+    assert "pip download" in with_network and "PIP_NO_INDEX=1" in without and without.strip().endswith("make lab")
+    for target in re.findall(r"make (\S+)", with_network + without):
+        assert re.search(rf"^[\w -]*\b{target}\b.*:", (ROOT / "Makefile").read_text(), re.M), target

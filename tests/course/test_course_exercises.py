@@ -4,7 +4,7 @@ import re
 
 import matplotlib.pyplot as plt
 import pytest
-from course import LESSONS, code_cells, read
+from course import CHAPTERS, code_cells, read
 from einops import reduce
 from wrong_answers import WRONG
 
@@ -16,7 +16,7 @@ NAMED = re.compile(r'check\("(\w+)", (\w+)\)')
 def cells_of_exercises(tag: str) -> dict[str, tuple[str, str]]:
     """Exercise -> (source of its cell, source of the chapter's imports)."""
     found = {}
-    for path in LESSONS:
+    for path in CHAPTERS:
         notebook = read(path)
         imports = code_cells(notebook)[1].source
         for cell in code_cells(notebook, tag):
@@ -69,14 +69,14 @@ def test_a_wrong_answer_is_refused_with_a_hint_that_fits(name, mistake):
 
 
 def test_a_wrong_tensor_is_drawn():
-    for name, mistake in (("fast_pool", "combs"), ("slow_frames", "middles"), ("splice", "kept")):
+    for name, mistake in (("fast_pool", "combs"), ("slow_frames", "middles"), ("assemble", "kept")):
         figure = exercises.check(name, WRONG[name][mistake][0]).figure
         titles = [axis.get_title() for axis in figure.axes]
         assert any("yours" in title for title in titles) and any("wanted" in title for title in titles)
 
 
 def test_an_answer_that_raises_is_wrong_and_says_why():
-    verdict = exercises.check("join", lambda slow, fast: 1 / 0)
+    verdict = exercises.check("two_eyes", lambda features, num_slow: 1 / 0)
     assert verdict.status == "wrong" and "ZeroDivisionError" in verdict.message
 
 
@@ -98,6 +98,51 @@ def test_reveal_sets_the_guess_beside_the_truth(capsys):
     exercises.reveal(None, 28800, "tokens")
     exercises.reveal(14400, 28800, "tokens")
     exercises.reveal(0.5, 0.5, "of them")
+    exercises.reveal((10, 20), 17, "films")
+    exercises.reveal((1, 2), 17, "films")
+    exercises.reveal("fast", "slow", "gets more")
+    exercises.reveal(3, 0, "right frames")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "28,800 tokens (you wrote down no guess)"
     assert "off by a factor of 2" in lines[1] and "on the spot" in lines[2]
+    assert lines[3:] == [
+        "17 films (you said 10 to 20, within your range)",
+        "17 films (you said 1 to 2, outside your range)",
+        "slow gets more (you said fast, not so)",
+        "0 right frames (you said 3, off by 3)",
+    ]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_exercise_has_a_hint_and_something_uses_or_mends_one(path):
+    """Hints stand folded in the text before the stub; of each chapter one answer is used further down."""
+    cells = read(path).cells
+    for place, cell in enumerate(cells):
+        if "exercise" in cell.metadata.get("tags", []) and path.name[:2] != "09":
+            assert "<details><summary>Hint" in cells[place - 1].source, cell.id
+    if path.name[:2] != "09":
+        assert any("yours(" in cell.source for cell in code_cells(read(path)))
+
+
+def test_the_learners_right_answer_is_used_and_ours_until_then(capsys):
+    def right(slow, many, fast, few):
+        return slow * many + fast * few
+
+    def wrong(slow, many, fast, few):
+        return slow * many
+
+    assert exercises.yours("count_tokens", right, wrong) is right
+    assert exercises.yours("count_tokens", lambda *_: None, wrong) is wrong
+    assert exercises.yours("count_tokens", wrong, right) is right
+    assert "yours is used" in capsys.readouterr().out
+
+
+def test_solutions_are_shown_when_they_are_asked_for(capsys, monkeypatch, tmp_path):
+    for name in SOLUTIONS:
+        exercises.solution(name)
+        assert f"def {name}(" in (shown := capsys.readouterr().out) and "check(" not in shown
+    with pytest.raises(KeyError, match="choose one of"):
+        exercises.solution("nonsense")
+    monkeypatch.setattr("sfllava_core.defaults.COURSE", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no solution of 'score'"):
+        exercises.solution("score")

@@ -22,6 +22,8 @@ def test_a_chapter_has_all_its_parts(path):
         "What the paper found",
         "## Check yourself",
         "## Go further",
+        "**Needs:**",
+        "**Gives:**",
     ):
         assert part in text, part
     assert text.lower().count("predict") >= 3, "predict first, then run"

@@ -39,6 +39,23 @@ def every_index(total, n):
     return list(range(n))
 
 
+def flat(pathway):
+    return rearrange(pathway, "t h w d -> (t h w) d")
+
+
+def fine(features, num_slow):
+    picked = features[sf.slow_frame_indices(len(features), num_slow)]
+    return reduce(picked, "t h (w b) d -> t h w d", "max", b=2)
+
+
+def coarse(features):
+    return reduce(features, "t (h a) (w b) d -> t h w d", "mean", h=4, w=4)
+
+
+def others_of(total, event):
+    return torch.tensor([frame for frame in range(total) if frame not in event])
+
+
 def with_both_ends(total, n):
     return [round(i * (total - 1) / max(n - 1, 1)) for i in range(n)]
 
@@ -55,6 +72,73 @@ WRONG = {
         "slow alone": (lambda slow, many, fast, few: slow * many, "slow eye alone"),
         "all by all": (lambda slow, many, fast, few: (slow + fast) * (many + few), "sum of the two"),
         "added": (lambda slow, many, fast, few: slow + many + fast + few, "multiply"),
+    },
+    "lost": {
+        "changed": (lambda qs, two, one: [q for q, a, b in zip(qs, two, one) if a != b], "changed"),
+        "all wrong ones": (lambda qs, two, one: [q for q, b in zip(qs, one) if not b], "right with both"),
+        "won": (lambda qs, two, one: [q for q, a, b in zip(qs, two, one) if b and not a], "not lost"),
+        "a number": (lambda qs, two, one: 1, "list of questions"),
+    },
+    "to_rows": {
+        "columns": (lambda x: rearrange(x, "t h w d -> (t w h) d"), "down the columns"),
+        "places first": (lambda x: rearrange(x, "t h w d -> (h w t) d"), "finish a frame"),
+        "frames apart": (lambda x: rearrange(x, "t h w d -> t (h w) d"), "into the bracket"),
+    },
+    "attend": {
+        "no softmax": (lambda q, k, v: q @ k.T @ v, "softmax over the keys"),
+        "wrong axis": (lambda q, k, v: (q @ k.T).softmax(dim=0) @ v, "wrong axis"),
+        "weights": (lambda q, k, v: (q @ k.T).softmax(dim=1), "mix the values"),
+    },
+    "frames_decoded": {
+        "strict": (lambda keys, i: i - max((k for k in keys if k < i), default=0) + 1, "only itself"),
+        "one less": (lambda keys, i: i - max(k for k in keys if k <= i), "both ends"),
+        "from the start": (lambda keys, i: i + 1, "not at the beginning"),
+    },
+    "draw_others": {
+        "any": (lambda total, event, g: torch.randperm(total, generator=g)[: len(event)], "a frame of the event"),
+        "twice": (
+            lambda total, event, g: others_of(total, event)[
+                torch.randint(total - len(event), (len(event),), generator=g)],
+            "twice",
+        ),
+        "fixed": (lambda total, event, g: others_of(total, event)[: len(event)], "same frames each time"),
+        "all": (lambda total, event, g: others_of(total, event), "as many as"),
+    },
+    "same_way": {
+        "middle": (
+            lambda paper, error, low, high: "same way" if (low + high > 0) == (paper > 0) else "other way", "zero"),
+        "no error": (
+            lambda paper, error, low, high: "cannot tell" if low <= 0 <= high
+            else "same way" if (low > 0) == (paper > 0) else "other way",
+            "below its own error",
+        ),
+        "open ends": (
+            lambda paper, error, low, high: "paper near zero" if abs(paper) < error
+            else "cannot tell" if low < 0 < high
+            else "same way" if (high > 0) == (paper > 0) else "other way",
+            "ends included",
+        ),
+        "a number": (lambda paper, error, low, high: paper - low, "give one of"),
+    },
+    "accuracies": {
+        "swapped": (lambda right, answered, expected: (100 * right / expected, 100 * right / answered), "swapped"),
+        "shares": (lambda right, answered, expected: (right / answered, right / expected), "per cent"),
+        "missing right": (
+            lambda right, answered, expected: (100 * right / answered, 100 * (right + expected - answered) / expected),
+            "no right answer",
+        ),
+        "one": (lambda right, answered, expected: 100 * right / expected, "two numbers"),
+    },
+    "marks_by_key": {
+        "by place": (
+            lambda wanted, said: {k: float(r == w) for (k, w), (_, r) in zip(wanted.items(), said)}, "each question"),
+        "by place, filled": (
+            lambda wanted, said: dict.fromkeys(wanted, 0.0)
+            | {k: float(r == w) for (k, w), (_, r) in zip(wanted.items(), said)},
+            "joined by their place",
+        ),
+        "answered alone": (lambda wanted, said: {k: float(wanted[k] == r) for k, r in said}, "each question"),
+        "a list": (lambda wanted, said: [1.0], "dictionary"),
     },
     "sample": {
         "fixed step": (lambda total, n: list(range(0, total, total // n))[:n], "unseen"),
@@ -134,19 +218,32 @@ WRONG = {
         "swapped": (lambda x, r, c: reduce(x, "t (h a) (w b) d -> t h w d", "mean", h=c, w=r), "swapped"),
         "over time": (lambda x, r, c: reduce(x, "t (h a) (w b) d -> h w d", "mean", h=r, w=c), "frames"),
     },
-    "join": {
-        "fast first": (
-            lambda s, f: torch.cat([rearrange(p, "t h w d -> (t h w) d") for p in (f, s)]),
-            "slow, then fast",
-        ),
-        "columns": (lambda s, f: torch.cat([rearrange(p, "t h w d -> (t w h) d") for p in (s, f)]), "rows"),
-        "a batch": (lambda s, f: torch.cat([p.reshape(1, -1, p.shape[-1]) for p in (s, f)], dim=1), "axis"),
-        "a list": (lambda s, f: [s, f], "tensor"),
+    "two_eyes": {
+        "fast first": (lambda x, n: torch.cat([flat(coarse(x)), flat(fine(x, n))]), "slow, then fast"),
+        "slow sees all": (lambda x, n: torch.cat([flat(fine(x, len(x))), flat(coarse(x))]), "takes all frames"),
+        "fast sees few": (
+            lambda x, n: torch.cat([flat(fine(x, n)), flat(coarse(x[sf.slow_frame_indices(len(x), n)]))]), "*all*"),
+        "columns": (
+            lambda x, n: torch.cat([rearrange(p, "t h w d -> (t w h) d") for p in (fine(x, n), coarse(x))]), "rows"),
+        "a list": (lambda x, n: [fine(x, n), coarse(x)], "tensor"),
     },
-    "visual_tokens": {
-        "fast alone": (lambda t, n, s, f: t * f[0] * f[1], "fast pathway alone"),
-        "always 50": (lambda t, n, s, f: n * s[0] * s[1] + 50 * f[0] * f[1], "short video"),
-        "slow sees all": (lambda t, n, s, f: t * (s[0] * s[1] + f[0] * f[1]), "its own few frames"),
+    "slow_that_fit": {
+        "no text": (lambda p, text, n, f, s: (p - n * f) // s, "question needs room"),
+        "no fast eye": (lambda p, text, n, f, s: (p - text) // s, "take its tokens off"),
+        "rounded up": (lambda p, text, n, f, s: -(-(p - text - n * f) // s), "round down"),
+        "not whole": (lambda p, text, n, f, s: (p - text - n * f) / s, "whole frames"),
+    },
+    "frontier": {
+        "neighbours": (
+            lambda points: [sorted(points)[0]]
+            + [b for a, b in zip(sorted(points), sorted(points)[1:]) if b[1] > a[1]],
+            "should be",
+        ),
+        "all": (lambda points: points, "leave out"),
+        "best alone": (lambda points: [max(points, key=lambda point: point[1])], "no line"),
+        "ties kept": (
+            lambda points: [p for p in points if not any(q[0] < p[0] and q[1] > p[1] for q in points)], "as good at"),
+        "accuracies": (lambda points: [accuracy for _, accuracy in points], "list of (tokens"),
     },
     "kv_bytes": {
         "keys alone": (lambda t, layers, h, d, b: t * layers * h * d * b, "keys *and* values"),
@@ -173,10 +270,11 @@ WRONG = {
             "strip",
         ),
     },
-    "splice": {
-        "kept": (lambda e, p, v: torch.cat([e[:p], v, e[p:]]), "placeholder's own row"),
-        "in front": (lambda e, p, v: torch.cat([v, e[:p], e[p + 1 :]]), "not to the front"),
-        "cut": (lambda e, p, v: torch.cat([e[:p], v]), "question is there"),
+    "assemble": {
+        "kept": (lambda ids, e, v: torch.cat([e(ids)[: ids.index(-200)], v, e(ids)[ids.index(-200) :]]), "no word"),
+        "in front": (
+            lambda ids, e, v: torch.cat([v, e(ids[: ids.index(-200)]), e(ids[ids.index(-200) + 1 :])]), "the front"),
+        "cut": (lambda ids, e, v: torch.cat([e(ids[: ids.index(-200)]), v]), "question is there"),
     },
     "equal_tokens": {
         "slow open": (lambda tokens, frames: sf.SlowFast(frames), "still open"),
