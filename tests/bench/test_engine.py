@@ -57,6 +57,20 @@ def engine():
     assert not [folder for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") if (folder / "lock").exists()]
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Where the workers of `pool` write down what they were asked."""
+    return tmp_path_factory.mktemp("told")
+
+
+@pytest.fixture
+def pool(engine, told):
+    """Two workers with a stub; they are the same in all tests until another model is loaded."""
+    if engine.pool is None:
+        engine(partial(Told, told))
+    return engine.pool
+
+
 def command_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
@@ -76,25 +90,8 @@ def plain(out, experiment=STUB):
     return said(run(StubModel(), [experiment], StubVideos(), out / "plain", progress=False)[experiment.id])
 
 
-def test_two_workers_give_the_records_of_one_process(engine, llm, excerpts, tmp_path):
-    """The tiny model on real films, two experiments that share frames and features; then a run of its own."""
-    questions = tuple(
-        load_annotations("msvd", excerpts / "annotations") + load_annotations("nextqa", excerpts / "annotations")
-    )
-    first = Experiment("a", SPEC, max_new_tokens=4, asked=questions, model=str(TINY), videos=excerpts / "videos")
-    both = [first, replace(first, id="b", method=parse_spec("frames4_slow1-to2x2_fastall-to1x1"))]
-    videos = VideoFolder(excerpts / "videos")
-    here = run(llm, both, videos, tmp_path / "here", progress=False)
-    there = run(engine(tiny), both, videos, tmp_path / "there", progress=False)
-    assert {name: said(one) for name, one in here.items()} == {name: said(one) for name, one in there.items()}
-    assert "ray: 2" in there["a"].sessions[0]["workers"] and here["a"].fingerprint == there["a"].fingerprint
-    results = reproduce(first, tmp_path / "there", engine=engine, progress=False, say=lambda text: None)
-    assert results.counts.answered == len(questions)  # found answered: by whom makes no difference
-
-
-def test_a_killed_worker_loses_nothing_and_a_poison_video_fails_alone(engine, tmp_path):
+def test_a_killed_worker_loses_nothing_and_a_poison_video_fails_alone(pool, tmp_path):
     once, always = "film000005", "film000011"
-    pool = engine(partial(Told, tmp_path))
     outcome = run(pool, [STUB], Films(tmp_path, once, always), tmp_path, progress=False)["stub"]
     assert outcome.counts(list(STUB.asked)).failed == 3 and outcome.counts(list(STUB.asked)).complete
     assert {record["video"] for record in outcome.failures.values()} == {always}
@@ -109,29 +106,11 @@ def test_a_killed_worker_loses_nothing_and_a_poison_video_fails_alone(engine, tm
     assert (tmp_path / f"killed_{once}").exists()
 
 
-def test_what_a_loader_or_a_work_raises_ends_the_run_as_it_would_here(engine, tmp_path):
-    with pytest.raises(ModelError, match="nowhere: no such"):
-        engine(refuse)
-    with pytest.raises(HostError, match="no worker was there within"):
-        engine_that_asks_for(9, StubModel)
-    pool = engine(StubModel)
-    for _ in range(2):  # and the workers are as good as new
+def test_what_a_work_raises_ends_the_run_and_leaves_the_workers(pool, tmp_path):
+    for _ in range(2):
         with pytest.raises(HostError, match="gone"):
             run(pool, [STUB], Gone(), tmp_path, progress=False)
     assert run(pool, [STUB], StubVideos(), tmp_path, progress=False)["stub"].counts(list(STUB.asked)).answered == 72
-
-
-def engine_that_asks_for(gpus: float, make):
-    from sfllava_bench.engine.pool import RayWorkers
-
-    return RayWorkers(make, 1, gpus=gpus, patience_s=2)
-
-
-def test_workers_of_two_models_are_refused(engine, tmp_path):
-    with pytest.raises(ModelError, match=r"two workers have not the same model.*dtype: float\d+, float\d+"):
-        pool = engine(partial(Changing, tmp_path))
-        while not all(seat.ready for seat in pool.seats):
-            pool.landed()
 
 
 def test_a_question_is_written_once_whatever_comes_twice():
@@ -170,7 +149,7 @@ def temporary():
         yield Path(folder)
 
 
-def test_a_killed_driver_has_lost_nothing_that_was_recorded(engine, tmp_path, temporary, monkeypatch):
+def test_a_killed_driver_has_lost_nothing_that_was_recorded(pool, told, tmp_path, temporary, monkeypatch):
     driver = script(DRIVER, tmp_path, temporary)
     journal = tmp_path / "stub" / "answers.jsonl"
     until = time.monotonic() + 200
@@ -193,14 +172,42 @@ def test_a_killed_driver_has_lost_nothing_that_was_recorded(engine, tmp_path, te
 
     recorded = read_outcome(journal).answers
     assert 0 < len(recorded) < 72 and status_rows(tmp_path)[0]["state"] == "stopped"
-    again = tmp_path / "again"
-    again.mkdir()
-    outcome = run(engine(partial(Told, again)), [STUB], Films(again), tmp_path, progress=False)["stub"]
+    before = len(asked(told))
+    outcome = run(pool, [STUB], Films(tmp_path), tmp_path, progress=False)["stub"]
     assert outcome.counts(list(STUB.asked)).answered == 72 and said(outcome)["answers"] == plain(tmp_path)["answers"]
-    assert len(asked(again)) == 72 - len(recorded)
+    assert len(asked(told)) - before == 72 - len(recorded)
     assert status_rows(tmp_path)[0] == {
         **status_rows(tmp_path)[0], "state": "done", "videos": "24 of 24", "questions": "72 of 72", "time left": "",
     }  # fmt: skip
+
+
+def test_two_workers_give_the_records_of_one_process(engine, llm, excerpts, tmp_path):
+    """The tiny model on real films, two experiments that share frames and features; then a run of its own."""
+    questions = tuple(
+        load_annotations("msvd", excerpts / "annotations") + load_annotations("nextqa", excerpts / "annotations")
+    )
+    first = Experiment("a", SPEC, max_new_tokens=4, asked=questions, model=str(TINY), videos=excerpts / "videos")
+    both = [first, replace(first, id="b", method=parse_spec("frames4_slow1-to2x2_fastall-to1x1"))]
+    videos = VideoFolder(excerpts / "videos")
+    here = run(llm, both, videos, tmp_path / "here", progress=False)
+    there = run(engine(tiny), both, videos, tmp_path / "there", progress=False)
+    assert {name: said(one) for name, one in here.items()} == {name: said(one) for name, one in there.items()}
+    assert "ray: 2" in there["a"].sessions[0]["workers"] and here["a"].fingerprint == there["a"].fingerprint
+    results = reproduce(first, tmp_path / "there", engine=engine, progress=False, say=lambda text: None)
+    assert results.counts.answered == len(questions)  # found answered: by whom makes no difference
+
+
+def test_workers_that_cannot_be_are_refused(engine, tmp_path):
+    with pytest.raises(ModelError, match="nowhere: no such"):
+        engine(refuse)
+    from sfllava_bench.engine.pool import RayWorkers  # needs Ray
+
+    with pytest.raises(HostError, match="no worker was there within"):
+        RayWorkers(StubModel, 1, gpus=9, patience_s=2)
+    with pytest.raises(ModelError, match=r"two workers have not the same model.*dtype: float\d+, float\d+"):
+        pool = engine(partial(Changing, tmp_path))
+        while not all(seat.ready for seat in pool.seats):
+            pool.landed()
 
 
 NODES = """
