@@ -4,14 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from typer import Context, Option
+from typer import Argument, Context, Option
 
 from sfllava_bench.command_line import UsageError, command, commands, takes
+from sfllava_bench.engine.options import make_engine
 from sfllava_bench.loading_options import loading_options
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sfllava_bench.answers.experiment import Experiment
     from sfllava_bench.scores.chat import Judge
 
@@ -181,7 +184,7 @@ def check(
 
 
 @command(bench, "bench run --profile toy --run table2_7b --benchmark egoschema", name="run")
-@takes(experiments=named_experiments, judge=make_judge, how=loading_options)
+@takes(experiments=named_experiments, judge=make_judge, how=loading_options, engine=make_engine)
 def run_experiments(
     experiments: "Callable[[], list[Experiment]]",
     out: Out = Path("runs"),
@@ -191,6 +194,7 @@ def run_experiments(
     *,
     judge: "Callable[[], Judge | None]",
     how: "Callable[[], dict]",
+    engine: "Callable[[], AbstractContextManager]",
 ) -> int:
     """Make one run, or go on with it; several are a sweep with one table."""
     named = []
@@ -206,7 +210,8 @@ def run_experiments(
             "judge": judge(), "allow_missing": allow_missing, "retry_failed": retry_failed, "one_by_one": one_by_one,
             "say": show, **how(),
         }  # fmt: skip
-        rows = sweep(named, out, **options) if len(named) > 1 else reproduce(named[0], out, **options).rows()
+        with engine() as options["engine"]:
+            rows = sweep(named, out, **options) if len(named) > 1 else reproduce(named[0], out, **options).rows()
     except KeyboardInterrupt as error:
         raise type(error)(how_to_go_on(named, out) if named else GO_ON) from None
     if not rows:
@@ -240,6 +245,16 @@ def score(
     rows = [row for experiment in named for row in rescore(experiment, out, chosen, say=show).rows()]
     show_table(text_rows(rows))
     return int(any("value" not in row for row in rows))
+
+
+@command(bench, "bench status runs")
+def status(
+    folder: Annotated[Path, Argument(help="a run's folder, or one of several runs")] = Path("runs"),
+) -> None:
+    """How far runs are, also while they are made: videos, questions, failures, rate and time left."""
+    from sfllava_bench.reports.status import status_rows
+
+    show_table(status_rows(folder))
 
 
 @speed.callback(epilog="Example: sfllava speed --model data/tiny --questions 1 5")
@@ -295,6 +310,20 @@ def decode(
     if seeking:
         show_table(compare_seeking(60 * minutes, tuple(sorted({8, num_frames}))))
     print("the same frames to the last pixel, both ways")
+
+
+@command(speed, "speed engine --records 20000")
+def engine(
+    records: Annotated[int, Option(help="answers of a model that answers at once")] = 20_000,
+    each: Annotated[int, Option(help="questions about each video")] = 5,
+    workers: Annotated[list[int], Option(metavar="NUMBER...", help="with Ray; 0 for none")] = [1, 2],  # noqa: B006
+) -> None:
+    """Records a second and memory of all that is around a model: one process against Ray."""
+    from sfllava_bench.engine_speed import compare_engines
+
+    if min(records, each) < 1 or min(workers) < 0:
+        raise ValueError(f"--records {records} --each {each} --workers {min(workers)}: give at least 1, 1 and 0")
+    show_table(compare_engines(records, each, [number for number in workers if number]))
 
 
 def score_others(predictions: Path, benchmark: str | None, annotations: Path | None, out: Path, judge) -> int:

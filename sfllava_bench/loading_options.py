@@ -17,7 +17,7 @@ def loading_options(
     quantization: Annotated[Literal["4bit", "8bit"] | None, Option(help="through bitsandbytes, on a GPU")] = None,
     batch: Annotated[int, Option(help="questions answered together")] = 16,
     decoding: Annotated[
-        int | None, Option("--workers", help="videos decoded at a time; else the cores less 2, from 1 to 16")
+        int | None, Option("--decode-workers", help="videos decoded at a time; else the cores less 2, from 1 to 16")
     ] = None,
     ahead: Annotated[
         int | None, Option(help="videos decoded in advance, which wait in memory; else twice the workers")
@@ -31,7 +31,7 @@ def loading_options(
     from sfllava_core.video.folder import VideoFolder
     from sfllava_core.video.service import service, set_workers
 
-    for name, number in (("--batch", batch), ("--workers", decoding), ("--ahead", ahead)):
+    for name, number in (("--batch", batch), ("--decode-workers", decoding), ("--ahead", ahead)):
         if number is not None and number < 1:
             raise ValueError(f"{name} {number}: give at least 1")
     if decoding is not None and decoding > service().size:

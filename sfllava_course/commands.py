@@ -4,13 +4,17 @@ What is heavy is imported when a command is run.
 """
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
-from sfllava_bench.command_line import PAIR, command, commands
+from sfllava_bench.command_line import PAIR, command, commands, takes
 from sfllava_bench.commands import bench, speed
+from sfllava_bench.engine.options import make_engine
+from sfllava_bench.loading_options import loading_options
 from sfllava_bench.terminal import one_line, show, visible
 from sfllava_core.defaults import COURSE, DEFAULT_MODEL, ROOT, required
 
@@ -67,6 +71,38 @@ def ask(
             on_text=lambda text: print(visible(text), end="", flush=True),
         )
         print()
+
+
+@command(app, "ask-all data/clips questions.txt --out answers.jsonl", name="ask-all")
+@takes(how=loading_options, engine=make_engine)
+def ask_every(
+    videos: Annotated[Path, Argument(help="a folder of videos; or a CSV file whose column video has their paths")],
+    questions: Annotated[
+        Path,
+        Argument(help="text, a question a line, asked of each video; or CSV, JSON lines: video, question"),
+    ],
+    out: Annotated[Path, Option(help="the table: .jsonl or .parquet; answers are kept in <out>.run, to go on")],
+    model: Annotated[
+        str, Option(show_default="data/pocket", help="folder or hub id of a LLaVA-NeXT checkpoint, or of an SFT peer")
+    ] = str(DEFAULT_MODEL),
+    method: Annotated[str, Option(help="what is seen: slowfast, one of bench methods, or a spec")] = "slowfast",
+    max_new_tokens: Annotated[
+        int | None, Option("--max-new-tokens", help="an answer is cut there; else where the method was published with")
+    ] = None,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="ask again what failed at an earlier start")] = False,
+    *,
+    how: "Callable[[], dict]",
+    engine: "Callable[[], AbstractContextManager]",
+) -> int:
+    """Ask many videos many questions, to one table; the same command goes on where it was."""
+    from sfllava_bench.runs.ask_all import ask_all
+
+    with engine() as workers:
+        outcome = ask_all(
+            videos, questions, out, model=model, method=method, max_new_tokens=max_new_tokens, engine=workers,
+            retry_failed=retry_failed, say=show, **how(),
+        )  # fmt: skip
+    return int(bool(outcome.failures))
 
 
 @command(app, "app --model llava-hf/llava-v1.6-vicuna-7b-hf", "app")

@@ -8,7 +8,7 @@ from pathlib import Path
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.ranks import ranked_methods, ranks_fingerprint
 from sfllava_bench.answers.subquestions import WORDINGS
-from sfllava_bench.answers.video_model import VideoModel, model_fingerprint, rope_of
+from sfllava_bench.answers.video_model import Elsewhere, VideoModel, facts_of
 from sfllava_bench.captions.methods import ToldInWords
 from sfllava_bench.captions.words import OWN
 from sfllava_bench.questions.annotations import load_annotations
@@ -237,7 +237,7 @@ class Experiment:
         apart = {"subquestions": self.subquestions} if self.subquestions else {}
         return {"reasoner": reader, **given, **apart}
 
-    def record(self, questions: list[Question], llm: VideoModel) -> dict[str, object]:
+    def record(self, questions: list[Question], llm: VideoModel | Elsewhere) -> dict[str, object]:
         """JSON-able: all that an answer depends on; the settings, and the questions' and the model's fingerprints.
 
         Names no folder or machine, and no numbers of how the work is done (batches, workers, the device's name): they
@@ -253,12 +253,7 @@ class Experiment:
             "benchmark": questions[0].benchmark,
             "questions": questions_fingerprint(questions),
             "expected": len(questions),
-            "model": model_fingerprint(llm.model),
-            "rope": rope_of(llm.model),
-            "dtype": str(llm.model.dtype).removeprefix("torch."),
-            "device": llm.device.type,
-            "prompt_style": llm.prompt_style,
-            "max_positions": llm.max_positions,
+            **facts_of(llm).settings,
         }
 
     def identity(self) -> dict[str, object]:

@@ -35,23 +35,24 @@ class JournalError(RuntimeError):
 class Journal:
     """Records of one piece of work, kept in a file. Use it with `with`; it is locked meanwhile.
 
-    Attributes: path, settings, fingerprint (of kind and settings), records (those already there, then those appended),
-    repaired (bytes of a torn last line that were cut off).
+    Attributes: path, settings, fingerprint (of kind and settings), records (those already there, then those appended
+    where they are kept), repaired (bytes of a torn last line that were cut off).
     """
 
-    def __init__(self, path: str | Path, kind: str, settings: Record):
+    def __init__(self, path: str | Path, kind: str, settings: Record, *, keep: bool = True):
         """Open, or begin, the file.
 
         Args:
             path: its folder is made if need be.
             kind: what the records are ("answers", "judgements").
             settings: JSON-able; all that can change a record. The file is refused if it was begun with others.
+            keep: hold in memory, too, what is appended.
 
         Raises:
             JournalError: it belongs to other settings, is in use, or is damaged.
             HostError: it cannot be written.
         """
-        self.path, self.kind, self.settings = Path(path), kind, settings
+        self.path, self.kind, self.settings, self.keep = Path(path), kind, settings, keep
         self.broken = False
         self.fingerprint = journal_fingerprint(kind, settings)
         with host_at_fault(self.path):
@@ -91,7 +92,8 @@ class Journal:
             HostError: the disk does not take them, or did not take earlier ones; none of them is in the file.
         """
         self._write(*records)
-        self.records += records
+        if self.keep:
+            self.records += records
 
     def _write(self, *lines: Record) -> None:
         text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)

@@ -7,11 +7,9 @@ goes on where it was. A video or a question that cannot be answered becomes a re
 always balance. Where the machine or the model is at fault the run stops: that is no answer, and the next start goes on.
 """
 
-import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -19,26 +17,21 @@ from pathlib import Path
 import torch
 import transformers
 
-from sfllava_bench.answers.answering import FilmFeatures, answer_video
-from sfllava_bench.answers.counts import Outcome, collect
+from sfllava_bench.answers.counts import Outcome, collect, read_outcome
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
+from sfllava_bench.answers.jobs import FilmWork, Questions, WorkerLost, Workers
 from sfllava_bench.answers.journal import Journal, Record
 from sfllava_bench.answers.prefetch import prefetch
 from sfllava_bench.answers.progress import Progress
-from sfllava_bench.answers.surroundings import Surroundings
-from sfllava_bench.answers.video_model import VideoModel
+from sfllava_bench.answers.video_model import VideoModel, facts_of
 from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import Question
 from sfllava_core import __version__
-from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
-from sfllava_core.video.frames import Frames
-
-Questions = dict[str, list[Question]]  # by the experiment's id
 
 
 def run(
-    llm: VideoModel,
+    llm: VideoModel | Workers,
     experiments: Sequence[Experiment],
     videos: VideoFolder,
     out: str | Path,
@@ -51,7 +44,8 @@ def run(
     """Answer all questions of these experiments that are not answered yet.
 
     Args:
-        llm: the experiments' model, loaded as `experiment.loading` says: one RoPE is for all of them.
+        llm: the experiments' model, loaded as `experiment.loading` says: one RoPE is for all of them. Or workers that
+            hold it elsewhere: they answer, and this process alone writes.
         videos: where the videos are; one that is not there fails its questions (`preflight` says so beforehand).
         out: out/<experiment.id>/<file> is written, or gone on with.
         retry_failed: try again what failed at an earlier start. What is answered is never asked again.
@@ -77,31 +71,49 @@ def run(
     for one in experiments:
         if one.without_reasoner:
             raise ExperimentError(one.without_reasoner)
+        if one.worded and isinstance(llm, Workers):
+            raise ExperimentError(
+                f"{one.id}: captions, and what a language model says, are written by one process: use --engine local"
+            )
     with ExitStack() as stack:
         journals: dict[str, Journal] = {}
         left: Questions = {}
         for experiment in experiments:
             questions, path = experiment.questions(), Path(out) / experiment.id / file
-            journal = stack.enter_context(Journal(path, "answers", experiment.record(questions, llm)))
+            journal = stack.enter_context(Journal(path, "answers", experiment.record(questions, llm), keep=False))
             journals[experiment.id], left[experiment.id] = journal, unanswered(journal, questions, retry_failed)
+            journal.records.clear()  # a long run holds none of its records in memory
             if left[experiment.id]:
-                journal.append({"session": session(llm, len(left[experiment.id]), journal.repaired, batch)})
+                journal.append({"session": session(llm, left[experiment.id], journal.repaired, batch)})
+        waiting = {name: {question.key for question in questions} for name, questions in left.items()}
         expected = sum(journal.settings["expected"] for journal in journals.values())
         counts = Counter(question.video for questions in left.values() for question in questions)
         bar = stack.enter_context(Progress(counts, expected - counts.total(), shown=progress))
-        words = stack.enter_context(Words(llm, out))
+        words = None if isinstance(llm, Workers) else stack.enter_context(Words(llm, out))
         asked = records_of(llm, experiments, videos, left=left, batch=batch, words=words)
         answering = stack.enter_context(closing(asked))
         for name, records in answering:
-            journals[name].append(*({**record, **provenance(journals[name])} for record in records))
-            bar.add(records)
-        return {
-            name: collect(journal.settings, journal.fingerprint, journal.records) for name, journal in journals.items()
-        }
+            if fresh := once(records, waiting[name]):
+                journals[name].append(*({**record, **provenance(journals[name])} for record in fresh))
+                bar.add(fresh)
+        return {name: read_outcome(journal.path) for name, journal in journals.items()}
+
+
+def once(records: list[Record], waiting: set[str]) -> list[Record]:
+    """Those to be written: a question's first record alone; the watching goes with its questions.
+
+    waiting: keys of questions without a record; those found are taken out.
+    """
+    keys = [record["key"] for record in records if "key" in record]
+    if keys and waiting.isdisjoint(keys):
+        return []
+    fresh = [record for record in records if "key" not in record or record["key"] in waiting]
+    waiting.difference_update(keys)
+    return fresh
 
 
 def records_of(
-    llm: VideoModel,
+    llm: VideoModel | Workers,
     experiments: Sequence[Experiment],
     videos: VideoFolder,
     *,
@@ -111,6 +123,9 @@ def records_of(
 ) -> Iterator[tuple[str, list[Record]]]:
     """(experiment's id, records of a batch of its questions), video by video; but for captions nothing is written.
 
+    In this process videos come in the questions' order; from workers as they are done, all of a video's records of an
+    experiment at once.
+
     Args:
         left: the questions that are to be asked, by the experiment's id; None asks all.
         words: captions and language models, for experiments where one has a say.
@@ -119,73 +134,17 @@ def records_of(
     if words is None and any(one.worded for one in experiments):
         raise ExperimentError("captions are kept in a folder: give words=Words(llm, out), or use `run`")
     left = {experiment.id: experiment.questions() for experiment in experiments} if left is None else left
-    here = Surroundings(videos, [question.video for questions in left.values() for question in questions])
-    told = {"words": words, "read": here.read}
-    methods = {experiment.id: experiment.methods(left[experiment.id]) for experiment in experiments}
-    for group in sharing(experiments):
-        jobs = jobs_of(group, left)
-        names, read = [name for name, _ in jobs], partial(read_video, llm, group, here, ranked(group, left, methods))
+    work = FilmWork(experiments, videos, left, batch)
+    if isinstance(llm, Workers):
+        with closing(llm.each(work, [job for jobs in work.jobs(left) for job in jobs])) as doing:
+            for job, found in doing:
+                yield from work.given_up(job, found) if isinstance(found, WorkerLost) else found
+        return
+    for place, jobs in enumerate(work.jobs(left)):
+        names, read = [job.video for job in jobs], partial(work.frames, llm, place)
         with closing(prefetch(names, read, workers=videos.workers, count=videos.prefetch)) as reading:
-            for (_, asked), decoded in zip(jobs, reading):
-                several = len(group) > 1
-                shared = FilmFeatures(llm, decoded.frames, group[0].resize, len(group)) if several else None
-                for experiment in (one for one in group if one.id in asked):
-                    ways: dict[Method, list[Question]] = {}
-                    for question in asked[experiment.id]:
-                        ways.setdefault(methods[experiment.id][question.key], []).append(question)
-                    for method, own in ways.items():
-                        one, part = replace(experiment, method=method), decoded.share(len(ways))
-                        for records in answer_video(llm, one, own, part, batch=batch, shared=shared, **told):
-                            yield experiment.id, records
-
-
-def sharing(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
-    """Experiments in groups that can share each video's frames and features: read in one way.
-
-    decord's pictures depend on the frames that are asked for together, so its reading is not shared.
-    """
-    groups: dict[object, list[Experiment]] = {}
-    for one in experiments:
-        alone = one.share == "nothing" or one.decoder == "decord"
-        groups.setdefault(one.id if alone else (one.resize, one.decoder), []).append(one)
-    return list(groups.values())
-
-
-def jobs_of(group: list[Experiment], left: Questions) -> list[tuple[str, Questions]]:
-    """(video, what each experiment asks of it), in the order in which videos first come.
-
-    Where nothing is to be shared, not even between questions, there is a job for each question.
-    """
-    if group[0].share == "nothing":
-        return [(question.video, {one.id: [question]}) for one in group for question in left[one.id]]
-    jobs: dict[str, Questions] = {}
-    for one in group:
-        for question in left[one.id]:
-            jobs.setdefault(question.video, {}).setdefault(one.id, []).append(question)
-    return list(jobs.items())
-
-
-def ranked(group: list[Experiment], left: Questions, methods: dict[str, dict[str, Method]]) -> dict[str, set[Method]]:
-    """Video -> the methods by which questions about it see keyframes of their own."""
-    found: dict[str, set[Method]] = {}
-    for one in (one for one in group if one.ranks is not None):
-        for question in left[one.id]:
-            found.setdefault(question.video, set()).add(methods[one.id][question.key])
-    return found
-
-
-def read_video(
-    llm: VideoModel, group: list[Experiment], here: Surroundings, ranked: dict[str, set[Method]], name: str
-) -> Frames:
-    """The frames that any experiment of a group samples of a video, at the size that loses nothing for all of them.
-
-    Also of those that have no question left about it: so features, and with them answers, do not depend on where a run
-    was broken off. (Features of `ranked` methods, whose frames are a question's own, are never shared.)
-    """
-    methods, first = {one.method for one in group if one.ranks is None} | ranked.get(name, set()), group[0]
-    sizes = {method.decoded_size(llm.image_size, first.resize) for method in methods}
-    size = sizes.pop() if len(sizes) == 1 else None
-    return here.read(name, [method.sample for method in sorted(methods, key=str)], decoder=first.decoder, size=size)
+            for job, decoded in zip(jobs, reading):
+                yield from work.records(llm, job, decoded, words)
 
 
 def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) -> list[Question]:
@@ -200,15 +159,17 @@ def provenance(journal: Journal) -> Record:
     return {"run": journal.fingerprint, "method": journal.settings["method"], "model": journal.settings["model"]}
 
 
-def session(llm: VideoModel, left: int, repaired: int, batch: int) -> Record:
+def session(llm: VideoModel | Workers, left: list[Question], repaired: int, batch: int) -> Record:
     """When, on what, with which versions and in what batches a run was started: in half precision it may matter."""
-    gpu = torch.cuda.get_device_name(llm.device) if llm.device.type == "cuda" else None
+    facts = facts_of(llm)
     return {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "questions_left": left,
+        "questions_left": len(left),
+        "videos_left": len({question.video for question in left}),
         "batch": batch,
-        "model_name": llm.name,
-        "device": gpu or platform.machine(),
+        "model_name": facts.name,
+        "device": facts.device_name,
+        "workers": str(llm) if isinstance(llm, Workers) else "",
         "versions": {"sfllava_core": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
         "repaired_bytes": repaired,
     }

@@ -21,6 +21,7 @@ class Progress:
 
     def __init__(self, left: Counter[str], before: int, shown: bool = True):
         self.left, self.videos, self.questions = left.copy(), len(left), left.total()
+        self.answered = 0
         self.file = os.environ.get(PROGRESS_FILE)
         self.start, self.told = time.monotonic(), 0.0
         hidden = not shown or self.file is not None or not left
@@ -38,7 +39,11 @@ class Progress:
     def add(self, records: list[Record]) -> None:
         """Count the questions among these records as done."""
         done = Counter(record["video"] for record in records if "key" in record)
-        self.left = +(self.left - done)
+        self.answered += done.total()
+        for video, count in done.items():  # one video's work, however many there are
+            self.left[video] -= count
+            if self.left[video] <= 0:
+                del self.left[video]
         self.bar.set_description(f"{self.videos - len(self.left)}/{self.videos} videos", refresh=False)
         self.bar.update(done.total())
         if time.monotonic() - self.told > EVERY_S:
@@ -54,7 +59,7 @@ class Progress:
 
     def __str__(self) -> str:
         """ "23 of 80 videos, 74 questions/s, 01:45 left"."""
-        left = self.left.total()
-        rate = (self.questions - left) / max(time.monotonic() - self.start, 1e-9)
+        left = self.questions - self.answered
+        rate = self.answered / max(time.monotonic() - self.start, 1e-9)
         time_left = f", {rate:.3g} questions/s, {tqdm.format_interval(left / rate)} left" if rate else ""
         return f"{self.videos - len(self.left)} of {self.videos} videos{time_left}"

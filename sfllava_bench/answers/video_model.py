@@ -1,6 +1,8 @@
 """What the benchmarks ask of a model: `VideoLLM` has it, and so may any other."""
 
 import hashlib
+import platform
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -66,3 +68,39 @@ def rope_of(model: torch.nn.Module) -> str:
     parameters = getattr(getattr(config, "text_config", config), "rope_parameters", None) or {}
     kind, factor = parameters.get("rope_type", "default"), parameters.get("factor", 1.0)
     return "none" if kind == "default" else f"{kind} {factor:g}"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a run's file says of its model; where the model is in another process, all that is known of it here.
+
+    name: for the reader of a report.  device_name: the GPU's, or the processor's kind.
+    settings: JSON-able, what an answer depends on: the weights' fingerprint, RoPE, dtype, kind of device, ...
+    """
+
+    name: str
+    device_name: str
+    settings: dict[str, object]
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A model in other processes: its facts are all that is known of it here."""
+
+    facts: ModelFacts
+
+
+def facts_of(llm: VideoModel | Elsewhere) -> ModelFacts:
+    """The facts of a model, here or elsewhere."""
+    if isinstance(llm, Elsewhere):
+        return llm.facts
+    gpu = torch.cuda.get_device_name(llm.device) if llm.device.type == "cuda" else None
+    settings = {
+        "model": model_fingerprint(llm.model),
+        "rope": rope_of(llm.model),
+        "dtype": str(llm.model.dtype).removeprefix("torch."),
+        "device": llm.device.type,
+        "prompt_style": llm.prompt_style,
+        "max_positions": llm.max_positions,
+    }
+    return ModelFacts(llm.name, gpu or platform.machine(), settings)

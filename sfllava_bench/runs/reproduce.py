@@ -4,6 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def reproduce(
     *,
     judge: Judge | None = None,
     load: Callable[[str], object] | None = None,
+    engine: Callable[[Callable[[], object]], object] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     allow_missing: bool = False,
     retry_failed: bool = False,
@@ -54,6 +56,8 @@ def reproduce(
     Args:
         judge: for open-ended questions and VCGBench; without one only exact and token match are given for those.
         load: makes the model of its name; the default is `VideoLLM.from_pretrained` with the RoPE asked for, or a peer.
+        engine: makes workers, each with a model of its own, of a call that loads one (`engine.cluster.RayEngine`); the
+            default is one model in this process.
         open_videos: makes the folder of videos of its path, with what there is to say about decoding, such as
             `partial(VideoFolder, timeout_s=600)`.
         allow_missing: run although videos are missing; their questions count as failed in every number.
@@ -85,7 +89,7 @@ def reproduce(
     if done == "answers":  # only the judge has work left: no model is loaded
         return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
     preflight(experiment, earlier, videos, judge, allow_missing, say, loading, batch)
-    llm = model_of(experiment, load, loading)
+    llm = model_of(experiment, load, loading, engine)
     adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
     running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
@@ -284,8 +288,14 @@ def model_of(
     experiment: Experiment,
     load: Callable[[str], object] | None = None,
     loading: Mapping[str, object] | None = None,
+    engine: Callable[[Callable[[], object]], object] | None = None,
 ) -> object:
-    """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants."""
+    """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants.
+
+    With an engine, workers that make it so.
+    """
+    if engine is not None:
+        return engine(partial(model_of, replace(experiment, asked=None), load, loading))
     if load is not None:
         return load(experiment.model)
     return load_model(experiment.model, **experiment.loading, **(loading or {}))

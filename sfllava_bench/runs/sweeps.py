@@ -24,6 +24,7 @@ def sweep(
     *,
     judge: Judge | None = None,
     load: Callable[[str], object] | None = None,
+    engine: Callable[[Callable[[], object]], object] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     allow_missing: bool = False,
     retry_failed: bool = False,
@@ -56,7 +57,7 @@ def sweep(
         "judge": judge, "open_videos": open_videos, "allow_missing": allow_missing, "retry_failed": retry_failed,
         "loading": loading, "batch": batch, "progress": progress, "say": say,
     }  # fmt: skip
-    kept = keep_last(load, loading)
+    kept = keep_last(load, loading, engine)
     found: dict[int, list[dict]] = {}  # by the experiment's place in the list
     for places in on_the_same_videos(experiments):
         options["load"] = partial(kept, experiments[places[0]])  # the model of all of these
@@ -145,7 +146,9 @@ def answer_together(
 
 
 def keep_last(
-    load: Callable[[str], object] | None, loading: Mapping[str, object] | None = None
+    load: Callable[[str], object] | None,
+    loading: Mapping[str, object] | None = None,
+    engine: Callable[[Callable[[], object]], object] | None = None,
 ) -> Callable[[Experiment, str], object]:
     """A loader that gives the same model again while it is to be loaded in the same way."""
     kept: list[tuple[object, object]] = []
@@ -154,7 +157,7 @@ def keep_last(
         wanted = (name, experiment.loading if load is None else None)
         if not kept or kept[0][0] != wanted:
             kept.clear()  # make room first
-            kept.append((wanted, model_of(experiment, load, loading)))
+            kept.append((wanted, model_of(experiment, load, loading, engine)))
         return kept[0][1]
 
     return loaded

@@ -14,8 +14,9 @@ from pocket.layouts import Film, read_video, tokens_of
 from sfllava_bench.answers.answering import prompts_of
 from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.experiment import Experiment
+from sfllava_bench.answers.jobs import sharing
 from sfllava_bench.answers.layouts import LAYOUTS, RIVALS, SLOWFAST, ask_through
-from sfllava_bench.answers.loop import run, sharing
+from sfllava_bench.answers.loop import run
 from sfllava_bench.questions.annotations import load_annotations
 from sfllava_bench.questions.toy import of_other_films
 from sfllava_bench.reports import pocketbench

@@ -49,7 +49,7 @@ def test_more_workers_than_cores_are_there_when_asked_for():
 
 @pytest.mark.parametrize("name", ["batch", "decoding", "ahead"])
 def test_numbers_below_1_are_refused(name):
-    with pytest.raises(ValueError, match=rf"--{name.replace('decoding', 'workers')} 0: give at least 1"):
+    with pytest.raises(ValueError, match=rf"--{name.replace('decoding', 'decode-workers')} 0: give at least 1"):
         loading_options(**{name: 0})
 
 
