@@ -366,12 +366,12 @@ def gpu_acceptance(
 ) -> int:
     """The first ten minutes with a GPU: ten items in order, on a page to be sent back."""
     from sfllava_bench.gpu.acceptance import FAILED, PASSED, accept
+    from sfllava_bench.gpu.items import ITEMS
 
     if divide is not None and divide < 1:
         raise ValueError(f"--divide {divide}: give at least 1")
-    results = accept(
-        out, required(CLIP), device=device, divide=divide, videos=videos, checkpoints=checkpoint or (), say=show
-    )
+    video, real = required(CLIP), checkpoint or ()
+    results = accept(ITEMS, out, video, device=device, divide=divide, videos=videos, checkpoints=real, say=show)
     verdicts = [result.verdict for _, result in results]
     show(f"{verdicts.count(PASSED)} of {len(verdicts)} passed, {verdicts.count(FAILED)} failed; page: {out}")
     return int(FAILED in verdicts)

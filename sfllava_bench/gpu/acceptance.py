@@ -125,6 +125,7 @@ def page(results: Sequence[tuple[str, Result]], place: Place) -> str:
 
 
 def accept(
+    items: Sequence[Item],
     out: Path,
     video: Path,
     *,
@@ -134,7 +135,7 @@ def accept(
     checkpoints: Sequence[str] = (),
     say: Callable[[str], object] = print,
 ) -> list[tuple[str, Result]]:
-    """Run the ten items and write the page.
+    """Run the items (items.py) and write the page.
 
     Args:
         out: the page.  divide: sizes divided by this; None: in full on a GPU, by 32 on a CPU.
@@ -143,8 +144,6 @@ def accept(
     Raises:
         ModelError: no GPU, and no other device named.
     """
-    from sfllava_bench.gpu.items import ITEMS
-
     if device == "auto" and not torch.cuda.is_available():
         raise ModelError("no CUDA GPU here; --device cpu goes through what a CPU can, in small, to try the command")
     picked = pick_device("cuda" if device == "auto" else device)
@@ -154,6 +153,6 @@ def accept(
     with tempfile.TemporaryDirectory(prefix="sfllava-acceptance-") as folder:
         divide = divide or (1 if picked.type == "cuda" else ON_CPU)
         place = Place(picked, divide, Path(folder), video, videos, checkpoints, say)
-        results = run_items(ITEMS, place)
+        results = run_items(items, place)
     out.write_text(page(results, place), encoding="utf-8")
     return results
