@@ -8,7 +8,7 @@ from typer import Argument, Context, Option
 
 from sfllava_bench.command_line import UsageError, command, commands, takes
 from sfllava_bench.engine.options import make_engine
-from sfllava_bench.loading_options import loading_options
+from sfllava_bench.loading_options import loading_options, model_options
 from sfllava_bench.terminal import show, show_table
 from sfllava_core.defaults import CLIP, DEFAULT_MODEL, required
 
@@ -324,6 +324,57 @@ def engine(
     if min(records, each) < 1 or min(workers) < 0:
         raise ValueError(f"--records {records} --each {each} --workers {min(workers)}: give at least 1, 1 and 0")
     show_table(compare_engines(records, each, [number for number in workers if number]))
+
+
+@takes(loading=model_options)
+def rehearse(
+    size: Annotated[Literal["7b", "34b"], Argument(help="whose sizes")],
+    divide: Annotated[
+        int | None, Option(show_default="the least that fits disk and memory", help="sizes divided by this; 1: in full")
+    ] = None,
+    keep: Annotated[Path | None, Option(help="a new folder where the checkpoint stays")] = None,
+    video: Annotated[Path, Option(show_default="data/clips/grand_prix_1906.mp4", help="a video file")] = CLIP,
+    questions: Annotated[int, Option(help="answered together")] = 16,
+    *,
+    loading: "Callable[[], dict]",
+) -> int:
+    """The whole way of 7B or 34B without the weights: a random checkpoint in the hub's layout, loaded and asked."""
+    from sfllava_bench.gpu.rehearsal import rehearse
+
+    for name, number in (("--divide", divide), ("--questions", questions)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name} {number}: give at least 1")
+    result = rehearse(size, required(video), divide=divide, keep=keep, loading=loading(), asked=questions, say=show)
+    show_table(result.rows())
+    wrong = [check.what for check in result.checks if not check.right]
+    show(f"not as it should be: {', '.join(wrong)}" if wrong else "all is as it should be")
+    return int(not result.right)
+
+
+def gpu_acceptance(
+    out: Annotated[Path, Option(help="the page, Markdown")] = Path("gpu-acceptance.md"),
+    device: Annotated[str, Option(help="cuda, cuda:1; cpu: what a CPU can, in small, to try the command")] = "auto",
+    divide: Annotated[
+        int | None, Option(show_default="1 on a GPU, 32 on a CPU", help="sizes of 7B and 34B are divided by this")
+    ] = None,
+    videos: Annotated[
+        Path | None, Option(show_default="the kit's clips", help="a folder of twenty real videos")
+    ] = None,
+    checkpoint: Annotated[
+        list[str] | None, Option(metavar="DIR...", help="real checkpoints, whose tokenizers are looked at")
+    ] = None,
+) -> int:
+    """The first ten minutes with a GPU: ten items in order, on a page to be sent back."""
+    from sfllava_bench.gpu.acceptance import FAILED, PASSED, accept
+    from sfllava_bench.gpu.items import ITEMS
+
+    if divide is not None and divide < 1:
+        raise ValueError(f"--divide {divide}: give at least 1")
+    video, real = required(CLIP), checkpoint or ()
+    results = accept(ITEMS, out, video, device=device, divide=divide, videos=videos, checkpoints=real, say=show)
+    verdicts = [result.verdict for _, result in results]
+    show(f"{verdicts.count(PASSED)} of {len(verdicts)} passed, {verdicts.count(FAILED)} failed; page: {out}")
+    return int(FAILED in verdicts)
 
 
 def score_others(predictions: Path, benchmark: str | None, annotations: Path | None, out: Path, judge) -> int:

@@ -5,16 +5,33 @@ from typing import Annotated, Literal
 
 from typer import Option
 
+Device = Annotated[str, Option(help="cpu, cuda, cuda:1, mps")]
+DeviceMap = Annotated[
+    str | None, Option("--device-map", help="auto or balanced: one model over all GPUs, which work in turn")
+]
+Dtype = Annotated[
+    Literal["auto", "float16", "bfloat16", "float32"], Option(help="auto: float16 on a GPU, float32 on the CPU")
+]
+Quantization = Annotated[Literal["4bit", "8bit"] | None, Option(help="through bitsandbytes, on a GPU")]
+
+
+def model_options(
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantization: Quantization = None,
+) -> dict[str, object]:
+    """What `VideoLLM.from_pretrained` is told of it; what was not said is left out."""
+    told = {"device": device, "device_map": device_map, "dtype": dtype, "quantization": quantization}
+    defaults = {"device": "auto", "device_map": None, "dtype": "auto", "quantization": None}
+    return {name: value for name, value in told.items() if value != defaults[name]}
+
 
 def loading_options(
-    device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps")] = "auto",
-    device_map: Annotated[
-        str | None, Option("--device-map", help="auto or balanced: one model over all GPUs, which work in turn")
-    ] = None,
-    dtype: Annotated[
-        Literal["auto", "float16", "bfloat16", "float32"], Option(help="auto: float16 on a GPU, float32 on the CPU")
-    ] = "auto",
-    quantization: Annotated[Literal["4bit", "8bit"] | None, Option(help="through bitsandbytes, on a GPU")] = None,
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantization: Quantization = None,
     batch: Annotated[int, Option(help="questions answered together")] = 16,
     decoding: Annotated[
         int | None, Option("--decode-workers", help="videos decoded at a time; else the cores less 2, from 1 to 16")
@@ -36,10 +53,8 @@ def loading_options(
             raise ValueError(f"{name} {number}: give at least 1")
     if decoding is not None and decoding > service().size:
         set_workers(decoding)
-    told = {"device": device, "device_map": device_map, "dtype": dtype, "quantization": quantization}
-    defaults = {"device": "auto", "device_map": None, "dtype": "auto", "quantization": None}
     return {
-        "loading": {name: value for name, value in told.items() if value != defaults[name]},
+        "loading": model_options(device, device_map, dtype, quantization),
         "open_videos": partial(VideoFolder, workers=decoding, prefetch=ahead),
         "batch": batch,
     }

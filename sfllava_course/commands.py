@@ -12,7 +12,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from sfllava_bench.command_line import PAIR, command, commands, takes
-from sfllava_bench.commands import bench, speed
+from sfllava_bench.commands import bench, gpu_acceptance, rehearse, speed
 from sfllava_bench.engine.options import make_engine
 from sfllava_bench.loading_options import loading_options
 from sfllava_bench.terminal import one_line, show, visible
@@ -152,6 +152,9 @@ def run(
         raise ValueError(f"-p {words[-1]}: give a parameter's name and its value")
     return run_notebook(required(notebook or named or MAIN_JOB), out, dict(zip(words[::2], words[1::2])))
 
+
+command(app, "rehearse 7b --divide 8")(rehearse)
+command(app, "gpu-acceptance --out page.md", "gpu-acceptance")(gpu_acceptance)
 
 course = commands(help="For teachers: students' notebooks.", epilog="Example: sfllava course grade submissions")
 

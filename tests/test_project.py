@@ -123,9 +123,11 @@ def test_the_lock_holds_exact_versions_and_no_addresses():
 
 def test_the_lock_satisfies_the_ranges_of_the_package():
     text = (ROOT / "pyproject.toml").read_text()
-    assert '"sfllava-core[course,gpus,site]"' in text and '"sfllava-core[bench]"' in text, "the tests' extra takes all"
+    assert '"sfllava-core[course,gpus,site,torchcodec]"' in text and '"sfllava-core[bench]"' in text, (
+        "the tests' extra takes all"
+    )
     wanted = [
-        one for extra in ("bench", "course", "gpus", "site", "test") for one in extras()[extra]
+        one for extra in ("bench", "course", "gpus", "site", "torchcodec", "test") for one in extras()[extra]
     ] + core_dependencies()
     wanted = [requirement for requirement in wanted if requirement.name != "sfllava-core"]
     assert len(wanted) > 20

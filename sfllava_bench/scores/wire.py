@@ -97,8 +97,10 @@ class Wire:
         return Response(response.status_code, told[0], told[1], unpacked(bytes(body[: LIMIT + 1]), told[2]))
 
     async def _close(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # one that ends may leave others behind
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         await self.client.aclose()
 
 

@@ -28,6 +28,8 @@ def main() -> None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory ends in spite of all, this is what goes
     os.nice(5)  # whoever watches comes first
+    if hasattr(os, "SCHED_IDLE"):  # and everybody else, however many threads it starts
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if hasattr(os, "sched_setaffinity"):  # two cores for each copy: libraries start threads by their number
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, random.sample(cores, min(2, len(cores))))

@@ -27,8 +27,8 @@ UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--ipc", 
 WATCH_S = 0.1
 SUBREAPER, PARENT_DEATH = 36, 1  # prctl(2)
 DISK = 256 * 1024**2
-PROCESSES, TASKS = 32, 4000  # and threads with them: chapter 9, which reads many films, had 759 on two cores
-MOST_TASKS = 4200  # more cannot be started
+PROCESSES, TASKS = 32, 800  # and threads with them
+MOST_TASKS = 1000  # more cannot be started
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Course:
 
     @cached_property
     def chapters(self) -> dict[str, Chapter]:
-        found = map(Chapter.of, sorted(required(COURSE).glob("[0-9][0-9]_*.ipynb")))
+        found = map(Chapter.of, sorted(required(COURSE).glob("[0-9P]*_*.ipynb")))
         return {chapter.name: chapter for chapter in found if chapter.exercises}
 
     def named(self, name: str) -> Chapter:

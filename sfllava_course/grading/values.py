@@ -21,6 +21,8 @@ def encode(value: Any) -> Any:
         return [encode(one) for one in value]
     if isinstance(value, tuple):
         return {"tuple": [encode(one) for one in value]}
+    if type(value) is dict:
+        return {"dict": [[encode(key), encode(one)] for key, one in value.items()]}
     return encode_array(value)
 
 
@@ -63,6 +65,8 @@ def decode(found: Any) -> Any:
         return Ellipsis
     if "tuple" in found:
         return tuple(decode(one) for one in found["tuple"])
+    if "dict" in found:
+        return {decode(key): decode(one) for key, one in found["dict"]}
     if "tensor" in found:
         return safetensors.torch.load(b64decode(found["tensor"]))["value"]
     if "array" in found:

@@ -1,7 +1,5 @@
 """The same promises on a CUDA GPU: `pytest -m gpu`."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -11,10 +9,10 @@ from test_shared_attention import HALVES, plain, tensors
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig, LlavaNextForConditionalGeneration
 
 from sfllava_bench.answers.video_model import model_fingerprint
+from sfllava_bench.gpu.exactness import half_precision
+from sfllava_bench.gpu.memory import measured_peak
 from sfllava_core import ModelShape, VideoLLM, open_ended_prompt, parse_spec, preprocess
-from sfllava_core.answering.decoding import greedy
 from sfllava_core.answering.shared_prefix import attend, flash_is_there
-from sfllava_core.answering.sharing import encode_prompt
 from sfllava_core.checkpoints import load_tokenizer
 from sfllava_course.attention import look
 
@@ -106,55 +104,25 @@ def test_the_merged_attention_is_no_less_exact_than_plain(dtype, kv_heads):
     assert errors[0] <= 1.5 * errors[1], errors
 
 
-def logits_by_step(video, prompts, share_prefix, steps=12):
-    """New ids and the logits that each came from, prompt by prompt: (prompts, steps), (prompts, steps, vocabulary)."""
-    seen: dict[int, list] = {row: [] for row in range(len(prompts))}
-    encoded = [encode_prompt(prompt, video.llm.tokenizer) for prompt in prompts]
-    for rows, decoder in video.sharing.decoders(encoded, steps, share_prefix):
-
-        def head(hidden, rows=rows):
-            logits = video.llm.logits(hidden)
-            for row, one in zip(rows, logits.float().cpu()):
-                seen[row].append(one)
-            return logits
-
-        greedy(decoder, decoder.start(), head, steps, frozenset())
-    logits = torch.stack([torch.stack(seen[row]) for row in range(len(prompts))])
-    return logits.argmax(dim=-1), logits
-
-
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_shared_is_no_further_from_float32_than_plain(golden_frames, dtype):
     """And its tokens are plain's up to the first step at which plain's own choice is closer than both errors."""
     half = large_heads(dtype)
-    features = half.encode(golden_frames)
-    video = half.watch_features(features)
-    (shared_ids, shared), (plain_ids, apart) = (logits_by_step(video, PROMPTS, share) for share in (True, False))
-    exact = VideoLLM(copy.deepcopy(half.model).float(), half.tokenizer).watch_features(features.float())
-    right = exact.next_token_logits(PROMPTS)
-    errors = [(one[:, 0] - right).abs().max() for one in (shared, apart)]
-    assert errors[0] <= 1.5 * errors[1], errors
-    for mine, its, logits in zip(shared_ids, plain_ids, apart):
-        if (other := (mine != its).nonzero()).numel():
-            best, second = logits[int(other[0])].topk(2).values
-            assert best - second <= 2 * sum(errors), "they part where the choice was clear"
-
-
-def peak_bytes(work) -> int:
-    """What the GPU holds at most while `work` runs, beside what it holds before."""
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    work()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
+    found = half_precision(half, half.encode(golden_frames), PROMPTS)
+    assert found.shared <= 1.5 * found.plain, found
+    assert not found.clearly, "they part where the choice was clear"
 
 
 def test_memory_grows_by_the_questions_alone(golden_frames):
     """At its peak. A copy of the prefix for each question, or scores over it, would be several times as much."""
     video = large_heads(torch.float16).watch_frames(golden_frames)
     video.ask(QUESTIONS[0], max_new_tokens=1)
-    one, many = (peak_bytes(lambda n=n: video.ask(QUESTIONS[:n], max_new_tokens=1)) for n in (1, 30))
+    peaks = []
+    for count in (1, 30):
+        with measured_peak(torch.device(ON)) as peak:
+            video.ask(QUESTIONS[:count], max_new_tokens=1)
+        peaks.append(peak.bytes)
+    one, many = peaks
     assert many - one < 29 * video.prefix_bytes / 4
 
 

@@ -262,6 +262,7 @@ def test_these_are_the_commands():
     assert {" ".join(words) for words in ALL} == {
         "", "ask", "app", "doctor", "run", "bench", "bench list", "bench methods", "bench check", "bench run",
         "bench score", "speed", "speed decode", "course", "course grade",
+        "ask-all", "bench status", "speed engine", "rehearse", "gpu-acceptance",
     }  # fmt: skip
 
 

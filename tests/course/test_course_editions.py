@@ -11,7 +11,7 @@ import zipfile
 import nbformat
 import pytest
 from conftest import ROOT
-from course import CHAPTERS, STEADY, code_cells, editions, prose, read
+from course import CHAPTERS, LESSONS, STEADY, code_cells, editions, prose, read
 
 from sfllava_course.claims import with_claims
 
