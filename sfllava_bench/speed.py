@@ -9,14 +9,13 @@ answers are made of (answer_speed.py), and how exact the attention is that makes
 
 import platform
 import re
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import torch
 
-from sfllava_bench.answer_speed import BATCHES, batch_seconds, suffixes_and_steps
+from sfllava_bench.answer_speed import BATCHES, batch_seconds, seconds_of, suffixes_and_steps
 from sfllava_bench.attention_errors import WAYS, attention_errors
 from sfllava_core.budget.arithmetic import Budget, ModelShape, token_budget
 from sfllava_core.budget.hardware import GPU, stage_seconds
@@ -71,16 +70,7 @@ def measured_hardware(device: torch.device, dtype: torch.dtype) -> GPU:
 
 def best_seconds(work, device: torch.device) -> float:
     """The shortest of twenty runs."""
-    times = []
-    for _ in range(20):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(seconds_of(work, device) for _ in range(20))
 
 
 def device_name(device: torch.device) -> str:
