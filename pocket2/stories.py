@@ -1,0 +1,129 @@
+"""The seeded story generator: a NumPy random generator -> a `Story` to look at once, a few times, or as a film.
+
+Still pictures, comics and films come from this one generator; only the moments differ. Next in the data's way:
+`questions`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pocket.icons import NAMES
+from pocket2.world import CARD_SIZES, CELL, COLOURS, PLACES, Board, Bubble, Card, Hopper, Scene, Story, Thing, frame_times
+
+SHORT_FRAMES, LONG_FRAMES = 150, 1500  # 6 s and 60 s
+FRAMES_PER_SECOND = 25
+BRIEF = (3, 5, 9, 15)  # frames that a bubble is there: the dial of the brief event
+HOP = 5  # frames of a visit
+GROUNDS = 200  # grounds below this number are trained on, those from it to twice it are for films
+
+Cell = tuple[int, int]
+Span = tuple[float, float]
+
+
+def short_film(rng: np.random.Generator, bubbles: int = 1, size: int | None = None, brief: int | None = None) -> Story:
+    """6 s in one scene: a hopper that visits for HOP frames, and one or two bubbles of `brief` frames each."""
+    frames = brief or int(rng.choice(BRIEF))
+    times = frame_times(SHORT_FRAMES)
+    return _one_scene(rng, times, _spans(rng, bubbles, frames), _spans(rng, 1, HOP)[0], size, film=True)
+
+
+def long_film(rng: np.random.Generator, scenes: int = 12, size: int | None = None) -> Story:
+    """60 s in `scenes` scenes of equal length, each in another place with another thing and other cards."""
+    return _scenes(rng, scenes, [(i / scenes, (i + 1) / scenes) for i in range(scenes)], size, film=True)
+
+
+def comic(rng: np.random.Generator, panels: int, scenes: bool) -> tuple[Story, list[float]]:
+    """A comic: a story and the times of its `panels` pictures; with `scenes` each panel is one of its own, else it is
+    one scene with a bubble or two, each in one panel, and a visit in one."""
+    times = [(i + u) / panels for i, u in enumerate(rng.uniform(0.05, 0.95, panels).tolist())]
+    spans = [(t - 1e-6, t + 1e-6) for t in times]
+    if scenes:
+        return _scenes(rng, panels, [(i / panels, (i + 1) / panels) for i in range(panels)], None), times
+    bubbles = 1 if panels < 2 else int(rng.integers(1, 3))
+    at = rng.choice(panels, bubbles, replace=False)
+    visit = spans[int(rng.integers(panels))] if panels > 2 else None
+    return _one_scene(rng, times, [spans[int(i)] for i in sorted(at)], visit, None), times
+
+
+def still(rng: np.random.Generator) -> Story:
+    """A single busy picture with two to four boards, up to two bubbles and up to six things: what the vision tower
+    learns from."""
+    cells = _cells(rng)
+    boards = tuple(_board(rng, cells.pop(), None) for _ in range(int(rng.integers(2, 5))))
+    names = _names(rng)
+    bubbles = tuple(
+        Bubble(names.pop(), str(rng.choice(list(COLOURS))), *_spot(rng, cells.pop(), 24), 0.0, 1.0)
+        for _ in range(int(rng.integers(0, 3)))
+    )
+    things = tuple(Thing(names.pop(), *_spot(rng, cells.pop(), 24)) for _ in range(int(rng.integers(2, 7))))
+    return Story((Scene(str(rng.choice(list(PLACES))), int(rng.integers(GROUNDS)), 0.0, 1.01, things, boards),), None, bubbles)
+
+
+def _one_scene(rng, times: list[float], brief: list[Span], visit: Span | None, size: int | None, film: bool = False) -> Story:
+    names, cells = _names(rng), _cells(rng)
+    home, away = _apart(rng, cells)
+    board = _board(rng, cells.pop(), size)
+    colours = rng.permutation([card.colour for card in board.cards])
+    bubbles = tuple(
+        Bubble(names.pop(), str(colour), *_spot(rng, cells.pop(), 3), *span)
+        for colour, span in zip(colours, brief, strict=False)
+    )
+    hopper = Hopper(names.pop(), _spot(rng, home, 3), _spot(rng, away, 3), *visit) if visit else None
+    things = tuple(Thing(names.pop(), *_spot(rng, cells.pop(), 3)) for _ in range(int(rng.integers(1, 4))))
+    place = str(rng.choice(list(PLACES)))
+    return Story((Scene(place, _ground(rng, film), 0.0, 1.01, things, (board,)),), hopper, bubbles)
+
+
+def _scenes(rng, count: int, spans: list[Span], size: int | None, film: bool = False) -> Story:
+    places, names, scenes = rng.permutation(list(PLACES)), _names(rng), []
+    for number, (begin, until) in enumerate(spans):
+        cells = _cells(rng)
+        things = tuple(Thing(names[(number + i) % len(names)], *_spot(rng, cells.pop(), 3)) for i in range(1))
+        board = _board(rng, cells.pop(), size, cards=2)
+        until = 1.01 if number == count - 1 else until
+        scenes.append(Scene(str(places[number % len(places)]), _ground(rng, film), begin, until, things, (board,)))
+    return Story(tuple(scenes))
+
+
+def _names(rng) -> list[str]:
+    return [str(n) for n in rng.permutation(NAMES)]
+
+
+def _cells(rng) -> list[Cell]:
+    return [(int(c) % 4, int(c) // 4) for c in rng.permutation(16)]
+
+
+def _ground(rng, film: bool) -> int:
+    return int(rng.integers(GROUNDS)) + GROUNDS * film
+
+
+def _apart(rng, cells: list[Cell]) -> tuple[Cell, Cell]:
+    """Two cells of different quarters of the picture, taken out of `cells`."""
+    home = cells.pop()
+    away = next(c for c in cells if (c[0] // 2, c[1] // 2) != (home[0] // 2, home[1] // 2))
+    cells.remove(away)
+    return home, away
+
+
+def _spans(rng, count: int, frames: int) -> list[Span]:
+    """Story times of `count` events of `frames` frames of a short film, at least 20 frames apart, in their order."""
+    while True:
+        first = np.sort(rng.integers(6, SHORT_FRAMES - frames - 6, count))
+        if count < 2 or np.diff(first).min() >= frames + 20:
+            return [(float(f) / SHORT_FRAMES, float(f + frames) / SHORT_FRAMES) for f in first]
+
+
+def _spot(rng, cell: Cell, loose: int) -> tuple[float, float]:
+    return tuple(float(np.clip(c * CELL + CELL / 2 + rng.uniform(-loose, loose), 22, 170)) for c in cell)
+
+
+def _board(rng, cell: Cell, size: int | None, cards: int = 4) -> Board:
+    size = int(rng.integers(len(CARD_SIZES))) if size is None else size
+    wide, high = CARD_SIZES[size][0] * 2, CARD_SIZES[size][1] * ((cards + 1) // 2)
+    left, top = (
+        int(np.clip(c * CELL + CELL / 2 - side / 2 + rng.integers(-3, 4), 0, 192 - side))
+        for c, side in zip(cell, (wide, high), strict=True)
+    )
+    colours, digits = rng.permutation(list(COLOURS))[:cards], rng.permutation(10)[:cards]
+    return Board(left, top, size, tuple(Card(str(c), int(d)) for c, d in zip(colours, digits, strict=True)))
