@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocket.icons import NAMES
-from pocket2.world import Story
+from pocket2.world import NAMES, Story
 
 FAMILIES = ("plate", "scene", "brief", "order", "hop", "key", "long")
 CORNERS = ("top left", "top right", "bottom left", "bottom right")

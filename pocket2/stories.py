@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pocket.icons import NAMES
-from pocket2.world import CARD_SIZES, CELL, COLOURS, PLACES, Board, Bubble, Card, Hopper, Scene, Story, Thing, frame_times
+from pocket2.world import CARD_SIZES, CELL, COLOURS, NAMES, PLACES, Board, Bubble, Card, Hopper, Scene, Story, Thing, frame_times
 
 SHORT_FRAMES, LONG_FRAMES = 150, 1500  # 6 s and 60 s
 FRAMES_PER_SECOND = 25

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
+from pocket.icons import NAMES as DRAWN
 from pocket.icons import icon
 from pocket.world import DIGITS
 
@@ -44,6 +45,7 @@ PLACES = {  # name: sky at the top, sky at the horizon, ground
     "sunset": ((120, 60, 140), (250, 130, 90), (110, 56, 70)),
     "cave": ((70, 50, 40), (96, 70, 54), (58, 42, 36)),
 }
+NAMES = tuple(name for name in DRAWN if name != "key")  # the prompts' "key frames" name no thing
 CARD_SIZES = ((16, 18), (20, 24), (26, 30))  # width and height: the dial of how hard a card is to read
 
 

@@ -1,0 +1,248 @@
+"""Known structure: the language model's first wires, laid before it has seen a single question.
+
+Each head here does one thing that can be said in a sentence: find what a word names and copy what is beside it. From
+random weights such heads form late, suddenly, and in some seeds not at all. Everything is trained afterwards, wires
+included. Next in the data's way: `train`.
+
+A head is wired by what is matched (a dimension of the asking token, one of the token looked at, a gain), by what is
+copied (from, to, gain), and by how much it rests on the sequence's beginning where nothing matches. Matches use the slow
+RoPE pairs, which turn by next to nothing over the longest prompt. Gains are for layer-normed tokens, in which a mark of
+size 1 reads 5 to 10.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LlavaNextForConditionalGeneration
+
+from pocket2.code import DIMS, at, every
+from pocket2.model import HEAD, ROPE
+from pocket2.world import COLOURS, NAMES, PLACES
+
+HALF = HEAD // 2
+SLOW = [*range(6, HALF), *range(HALF + 6, HEAD)]  # 20 coordinates of a head that barely turn
+CLOCK, NOON = 5, 600  # the RoPE pair that tells time (0.00075 a place), and the place where the clock reads nothing
+GLIMPSE = 0.15  # how much of a thing a visual token shows at most, after the first layer
+CLOCK_AT_BEGIN = 0.05 * 13.9  # what the clock writes into the beginning itself
+MARK = 2.0  # how large the mark of a visual token is
+Match = list[tuple[int, int, float]]
+
+
+@dataclass
+class Head:
+    """One attention head of a layer: rows of the query, key and value weights, columns of the output's."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    out: Tensor
+
+    def match(self, pairs: Match, rest: float, blind: str = "text") -> None:
+        """Look at tokens whose dimensions fit, never at those of kind `blind`; rest on the beginning by `rest`."""
+        rows: dict[int, int] = {}
+        for query, key, gain in pairs:
+            row = rows.setdefault(key, SLOW[len(rows)])
+            self.key[row, key] = 1.0
+            self.key[row, at(blind)] = -1.5 if blind == "text" else -0.75
+            self.query[row, query] = gain
+        row = SLOW[len(rows)]
+        self.key[row, at("begin")] = 1.0
+        self.query[row, at("text")], self.query[row, at("visual")] = rest, 2 * rest + 1
+
+    def copy(self, pairs: Match) -> None:
+        """Write what the tokens looked at hold in one dimension into another."""
+        for row, source in enumerate(dict.fromkeys(source for source, *_ in pairs)):
+            self.value[row, source] = 1.0
+            for origin, target, gain in pairs:
+                if origin == source:
+                    self.out[target, row] = gain
+
+    def turn(self, pair: int, query: int, keys: list[int], gain: float, angle: float = 0.0) -> None:
+        """Score `gain` times the cosine of `pair`'s turn from key to query, less `angle`."""
+        self.query[pair, query] = gain
+        for key in keys:
+            self.key[pair, key], self.key[pair + HALF, key] = math.cos(angle), math.sin(angle)
+
+
+def head(model: LlavaNextForConditionalGeneration, layer: int, number: int) -> Head:
+    """Views on a head's weights, all set to nothing."""
+    attention = model.model.language_model.layers[layer].self_attn
+    rows = slice(number * HEAD, (number + 1) * HEAD)
+    found = Head(*(getattr(attention, f"{n}_proj").weight[rows] for n in "qkv"), attention.o_proj.weight[:, rows])
+    for weight in (found.query, found.key, found.value, found.out):
+        weight.zero_()
+    return found
+
+
+def pairs(source: str, target: str, gain: float) -> Match:
+    """One of `source` for one of `target`, in order."""
+    return [(s, t, gain) for s, t in zip(every(source), every(target), strict=True)]
+
+
+def turn_a_place(pair: int) -> float:
+    """The angle by which a RoPE pair turns from one place to the next."""
+    return ROPE ** (-pair / HALF)
+
+
+@torch.no_grad()
+def lay(model: LlavaNextForConditionalGeneration, tokenizer) -> None:
+    """Lay all wires: words, heads layer by layer, the read-out."""
+    for layer in model.model.language_model.layers:  # what is not wired says little at first
+        layer.self_attn.o_proj.weight.mul_(0.2)
+        layer.mlp.down_proj.weight.mul_(0.2)
+    _words(model, tokenizer)
+    _read_the_question(model)
+    _find(model)
+    _find_again(model)
+    _gather(model)
+    _choose_the_letter(model)
+
+
+def _words(model, tokenizer) -> None:
+    """A word that pictures show points where they do; the read-out looks where answers are gathered."""
+    embedding, read, free = model.model.language_model.embed_tokens.weight, model.lm_head.weight, DIMS["words"]
+    directions = torch.randn(len(embedding), free.stop - free.start)
+    directions = directions / directions.norm(dim=-1, keepdim=True)
+    embedding.zero_()
+    embedding[:, free], embedding[:, at("text")] = directions, 1.0
+    read[:, free] += 0.2 * directions
+    one = lambda word: tokenizer(word, add_special_tokens=False).input_ids[0]  # noqa: E731
+
+    def word(text: str, shows: int, value: float = 1.0, answer: int | None = None) -> None:
+        embedding[one(text), free] *= 0.3
+        embedding[one(text), shows] = value
+        if answer is not None:
+            read[one(text), answer] = READ * value
+
+    for i, name in enumerate(NAMES):
+        word(f" {name}", at("thing", i), 1.0, at("answer_thing", i))
+    for i, colour in enumerate(COLOURS):
+        word(f" {colour}", at("paper", i))
+    for i in range(10):
+        word(f" {i}", at("digit", i), 1.0, at("answer_digit", i))
+    for i, place in enumerate(PLACES):
+        word(f" {place}", at("place", i))
+    for i, letter in enumerate("ABCDE"):
+        word(letter, at("letter", i), 1.0, at("answer_letter", i))
+    for text, axis, value in ((" left", "across", -1), (" right", "across", 1), (" top", "down", -1), (" bottom", "down", 1)):
+        word(text, at(axis), value, at(f"answer_{axis}"))
+    for i, end in enumerate((" first", " last")):
+        word(end, at("asked_end", i))
+    word(" bubble", at("bubble_word"))
+    word(" seen", at("asked_seen"))
+    read[one(" yes"), at("answer_seen")], read[one(" no"), at("answer_seen")] = READ, -READ
+    embedding[1] = 0.0
+    embedding[1, at("begin")] = 1.0
+
+
+READ = 0.5
+
+
+def _read_the_question(model) -> None:
+    """Layer 0: clocks, and what the question asks."""
+    clock = head(model, 0, 0)  # a visual token looks at the beginning, the less the farther it stands from it
+    clock.turn(CLOCK, at("visual"), [at("begin")], 0.25, NOON * turn_a_place(CLOCK) - math.pi / 2)
+    clock.query[SLOW[0], at("visual")], clock.key[SLOW[0], at("visual")] = 2.0, -1.0
+    clock.query[SLOW[1], at("text")], clock.key[SLOW[1], at("begin")] = 0.4, 1.0
+    clock.value[0, at("begin")], clock.value[0, at("text")] = 1.0, -1.4
+    clock.out[at("clock"), 0] = 0.05
+
+    asked = head(model, 0, 1)  # words after it know which place or end the question names
+    asked.match([(at("text"), d, 0.9) for d in every("place", "asked_end", "asked_seen")], rest=0.45, blind="visual")
+    asked.copy([*pairs("place", "asked_place", 0.1), *[(d, d, 0.1) for d in every("asked_end", "asked_seen")]])
+
+    line = head(model, 0, 2)  # words of an option know its letter
+    line.match([], rest=0.4)
+    line.turn(1, at("text"), every("letter"), 0.5)
+    line.turn(2, at("text"), every("letter"), 0.8)
+    line.copy(pairs("letter", "line", 0.1))
+
+    corner = head(model, 0, 3)  # "left" knows that "top" stands before it
+    corner.match([], rest=0.0)
+    for pair in range(3):
+        corner.turn(pair, at("text"), [at("text")], 0.6, turn_a_place(pair))
+    corner.copy([(at("down"), at("down"), 0.1)])
+
+    mlp = model.model.language_model.layers[0].mlp  # one glimpse of a thing counts as much as a close look
+    for neuron, dim in enumerate(every("thing", "bubbled", "ring")):
+        for weight in (mlp.gate_proj.weight[neuron], mlp.up_proj.weight[neuron], mlp.down_proj.weight[:, neuron]):
+            weight.zero_()
+        mlp.gate_proj.weight[neuron, dim], mlp.gate_proj.weight[neuron, at("visual")] = 4.0, -4.0 * GLIMPSE / MARK
+        mlp.up_proj.weight[neuron, at("visual")] = 1.0
+        mlp.down_proj.weight[dim, neuron] = -1 / (4 * 30 * MARK)
+
+
+def _find(model) -> None:
+    """Layer 1: words find what they name."""
+    things = head(model, 1, 0)  # "cat" finds cats: where they are, and that there is one
+    things.match(pairs("thing", "thing", 14.0), rest=0.52)
+    things.copy(
+        [(at("across"), at("mean_across"), 0.2), (at("down"), at("mean_down"), 0.2), (at("visual"), at("seen"), 0.09)]
+        + [(at("visual"), at("found"), 0.07)]
+    )
+    bubbled = head(model, 1, 1)  # "cat" finds bubbles with cats: when they are
+    bubbled.match(pairs("thing", "bubbled", 14.0), rest=0.52)
+    bubbled.value[0, at("begin")] = -CLOCK_AT_BEGIN
+    bubbled.copy([(at("clock"), at("found_time"), 0.2), (at("visual"), at("seen_bubbled"), 0.09)])
+
+    cards = head(model, 1, 2)  # "red" finds red cards, in the place asked for: their digits
+    cards.match([*pairs("paper", "paper", 1.2), *pairs("asked_place", "place", 0.7)], rest=0.6)
+    cards.copy([*pairs("digit", "found_digit", 0.15), (at("visual"), at("found"), 0.07)])
+
+    bubble = head(model, 1, 3)  # "bubble" finds bubbles: their colour, and what is in them
+    bubble.match([(at("bubble_word"), d, 14.0) for d in every("ring")], rest=0.42)
+    bubble.copy([*pairs("bubbled", "found_thing", 0.8), *pairs("ring", "found_ring", 0.8), (at("visual"), at("found"), 0.07)])
+
+
+def _find_again(model) -> None:
+    """Layer 2: what was found finds something else."""
+    visit = head(model, 2, 0)  # "cat" finds the cats that are not where cats mostly are
+    visit.match(
+        [*pairs("thing", "thing", 80.0), (at("mean_across"), at("across"), -3.0), (at("mean_down"), at("down"), -3.0)],
+        rest=2.0,
+    )
+    visit.copy([(at("across"), at("visit_across"), 0.2), (at("down"), at("visit_down"), 0.2)])
+
+    keyed = head(model, 2, 1)  # the bubble's colour finds the card of that colour
+    keyed.match(pairs("found_ring", "paper", 2.0), rest=0.6)
+    keyed.copy(pairs("digit", "found_digit", 0.15))
+
+
+def _gather(model) -> None:
+    """Layer 3: the answer's place collects what the question's words found."""
+    gather = head(model, 3, 0)
+    gather.match([(at("text"), at("found"), 4.0)], rest=0.6, blind="visual")
+    for line in every("line"):
+        gather.key[SLOW[0], line] = -3.0
+    gather.copy(
+        [*pairs("found_thing", "answer_thing", 0.2), *pairs("found_digit", "answer_digit", 0.2)]
+        + [(at(f"visit_{axis}"), at(f"answer_{axis}"), 0.2) for axis in ("across", "down")]
+        + [(at("seen"), at("answer_seen"), 0.2)]
+    )
+    order = head(model, 3, 1)  # first or last: of the things that were in bubbles, the earlier or the later
+    order.match([(at("asked_end", 1), at("found_time"), -60.0)], rest=0.6, blind="visual")
+    order.query[SLOW[0], at("asked_end", 0)] = 60.0  # the clock falls
+    order.key[SLOW[0], at("visual")] = 0.0
+    order.query[SLOW[5], at("text")], order.key[SLOW[5], at("seen_bubbled")] = 8.0, 1.0
+    order.copy(pairs("thing", "answer_thing", 0.2))
+
+
+def _choose_the_letter(model) -> None:
+    """Layer 4: of the options, the one that says what the answer is."""
+    name = head(model, 4, 0)
+    name.match(pairs("answer_thing", "thing", 3.0), rest=0.6, blind="visual")
+    name.copy(pairs("line", "answer_letter", 0.2))
+    number = head(model, 4, 1)
+    number.match(
+        [*pairs("answer_digit", "digit", 3.0), *[(at(f"answer_{axis}"), at(axis), 1.5) for axis in ("across", "down")]],
+        rest=0.6,
+        blind="visual",
+    )
+    number.copy(pairs("line", "answer_letter", 0.2))
+    seen = head(model, 4, 2)
+    seen.match([(at("asked_seen"), at("seen"), 3.0)], rest=0.6, blind="visual")
+    seen.copy(pairs("line", "answer_letter", 0.2))
