@@ -47,9 +47,9 @@ class Head:
         for query, key, gain in pairs:
             row = rows.setdefault(key, SLOW[len(rows)])
             self.key[row, key] = 1.0
-            self.key[row, at(blind)] = -1.5 if blind == "text" else -0.75
             self.query[row, query] = gain
-        row = SLOW[len(rows)]
+        row, wall = SLOW[len(rows)], SLOW[len(rows) + 1]
+        self.key[wall, at(blind)], self.query[wall, at("text")] = -1.0, 2 * max([abs(gain) for *_, gain in pairs], default=10.0)
         self.key[row, at("begin")] = 1.0
         self.query[row, at("text")], self.query[row, at("visual")] = rest, 2 * rest + 1
 
@@ -134,12 +134,13 @@ def _words(model, tokenizer) -> None:
         word(end, at("asked_end", i))
     word(" bubble", at("bubble_word"))
     word(" seen", at("asked_seen"))
-    read[one(" yes"), at("answer_seen")], read[one(" no"), at("answer_seen")] = READ, -READ
+    for answer, sign in ((" yes", 1.0), (" no", -1.0)):
+        read[one(answer), at("answer_seen")], read[one(answer), at("text")] = sign * READ, -sign * READ / 2
     embedding[1] = 0.0
     embedding[1, at("begin")] = 1.0
 
 
-READ = 0.5
+READ = 1.5
 
 
 def _read_the_question(model) -> None:
@@ -156,13 +157,13 @@ def _read_the_question(model) -> None:
     asked.copy([*pairs("place", "asked_place", 0.1), *[(d, d, 0.1) for d in every("asked_end", "asked_seen")]])
 
     line = head(model, 0, 2)  # words of an option know its letter
-    line.match([], rest=0.4)
+    line.query[SLOW[0], [at("text"), at("visual")]], line.key[SLOW[0], at("begin")] = torch.tensor([0.4, 2.0]), 1.0
     line.turn(1, at("text"), every("letter"), 0.5)
     line.turn(2, at("text"), every("letter"), 0.8)
     line.copy(pairs("letter", "line", 0.1))
 
     corner = head(model, 0, 3)  # "left" knows that "top" stands before it
-    corner.match([], rest=0.0)
+    corner.query[SLOW[0], at("visual")], corner.key[SLOW[0], at("begin")] = 2.0, 1.0
     for pair in range(3):
         corner.turn(pair, at("text"), [at("text")], 0.6, turn_a_place(pair))
     corner.copy([(at("down"), at("down"), 0.1)])
@@ -190,11 +191,12 @@ def _find(model) -> None:
     bubbled.copy([(at("clock"), at("found_time"), 0.2), (at("visual"), at("seen_bubbled"), 0.09)])
 
     cards = head(model, 1, 2)  # "red" finds red cards, in the place asked for: their digits
-    cards.match([*pairs("paper", "paper", 1.2), *pairs("asked_place", "place", 0.7)], rest=0.6)
+    cards.match([*pairs("paper", "paper", 2.2), *pairs("asked_place", "place", 0.8)], rest=0.65)
     cards.copy([*pairs("digit", "found_digit", 0.15), (at("visual"), at("found"), 0.07)])
 
     bubble = head(model, 1, 3)  # "bubble" finds bubbles: their colour, and what is in them
-    bubble.match([(at("bubble_word"), d, 14.0) for d in every("ring")], rest=0.42)
+    bubble.match([(at("bubble_word"), at("ring"), 14.0)], rest=0.5)
+    bubble.key[SLOW[0], every("ring")] = 1.0  # of any colour
     bubble.copy([*pairs("bubbled", "found_thing", 0.8), *pairs("ring", "found_ring", 0.8), (at("visual"), at("found"), 0.07)])
 
 
@@ -208,7 +210,7 @@ def _find_again(model) -> None:
     visit.copy([(at("across"), at("visit_across"), 0.2), (at("down"), at("visit_down"), 0.2)])
 
     keyed = head(model, 2, 1)  # the bubble's colour finds the card of that colour
-    keyed.match(pairs("found_ring", "paper", 2.0), rest=0.6)
+    keyed.match(pairs("found_ring", "paper", 6.0), rest=1.0)
     keyed.copy(pairs("digit", "found_digit", 0.15))
 
 
@@ -224,10 +226,9 @@ def _gather(model) -> None:
         + [(at("seen"), at("answer_seen"), 0.2)]
     )
     order = head(model, 3, 1)  # first or last: of the things that were in bubbles, the earlier or the later
-    order.match([(at("asked_end", 1), at("found_time"), -60.0)], rest=0.6, blind="visual")
+    order.match([(at("asked_end", 1), at("found_time"), -60.0)], rest=9.0, blind="visual")
     order.query[SLOW[0], at("asked_end", 0)] = 60.0  # the clock falls
-    order.key[SLOW[0], at("visual")] = 0.0
-    order.query[SLOW[5], at("text")], order.key[SLOW[5], at("seen_bubbled")] = 8.0, 1.0
+    order.query[SLOW[5], at("text")], order.key[SLOW[5], at("seen_bubbled")] = 40.0, 1.0
     order.copy(pairs("thing", "answer_thing", 0.2))
 
 
