@@ -98,10 +98,12 @@ def train_answers(
     """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps."""
     for parameter in model.model.vision_tower.parameters():
         parameter.requires_grad_(False)
-    projector = list(model.model.multi_modal_projector.parameters())
-    others = [p for p in model.parameters() if p.requires_grad and all(p is not q for q in projector)]
-    # The tower's features are long vectors: at the full rate a few steps would wreck the projector.
-    groups = [{"params": others, "lr": rate}, {"params": projector, "lr": rate / 40}]
+    # The read-out learns to write; the rest knows what it does, and a high rate would bury the wires in noise. The
+    # tower's features are long vectors: at the same rate a few steps would wreck the projector.
+    read, projector = [model.lm_head.weight], list(model.model.multi_modal_projector.parameters())
+    rest = [p for p in model.parameters() if p.requires_grad and all(p is not q for q in (*read, *projector))]
+    groups = [{"params": p, "lr": rate * share} for p, share in ((read, 1.0), (rest, 0.2), (projector, 0.02))]
+    learned = [*read, *rest, *projector]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
     library, first, file = Library(model.model.vision_tower, seed), 0, out / "answers.pt"
@@ -118,7 +120,7 @@ def train_answers(
         loss, right = answer_loss(model, comics, sequences, kind["pool"])
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_([*others, *projector], 1.0)
+        nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         schedule.step()
         log({"stage": "answers", "step": step, **kind, "loss": round(loss.item(), 4), "right": right})
