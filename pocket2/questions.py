@@ -76,11 +76,6 @@ def _absent(rng: np.random.Generator, story: Story) -> list[str]:
     return [str(n) for n in rng.permutation([n for n in NAMES if n not in cast])]
 
 
-def _standing(story: Story) -> list[str]:
-    names = [thing.name for scene in story.scenes for thing in scene.things]
-    return [*names, story.hopper.name] if story.hopper else names
-
-
 def _plate(rng, story: Story) -> list[Question]:
     if len(story.scenes) > 1:
         return []
@@ -106,8 +101,8 @@ def _scene(rng, story: Story) -> list[Question]:
 def _brief(rng, story: Story) -> list[Question]:
     if len(story.bubbles) != 1:
         return []
-    others = [*map(str, rng.permutation(_standing(story))[:2])]
-    others += _absent(rng, story)[: 4 - len(others)]
+    no = {story.bubbles[0].name} | ({story.hopper.name} if story.hopper else set())
+    others = [str(n) for n in rng.permutation([n for n in NAMES if n not in no])[:4]]  # standing or not: as the answer
     answer = a(story.bubbles[0].name)
     return [_same("brief", "What is in the bubble?", answer, _shuffled(rng, [answer, *map(a, others)]))]
 
@@ -151,5 +146,7 @@ def _long(rng, story: Story, times: Sequence[float]) -> list[Question]:
 
 
 def _where(rng, story: Story) -> list[Question]:
-    things = [thing for scene in story.scenes for thing in scene.things if abs(thing.x - 96) > 10 and abs(thing.y - 96) > 10]
+    bubbled = {bubble.name for bubble in story.bubbles}  # such a name would be in two places
+    standing = [thing for scene in story.scenes for thing in scene.things if thing.name not in bubbled]
+    things = [thing for thing in standing if abs(thing.x - 96) > 10 and abs(thing.y - 96) > 10]
     return [_same("where", f"Where is the {t.name}?", corner(t.x, t.y), _shuffled(rng, CORNERS)) for t in things]

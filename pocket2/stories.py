@@ -64,11 +64,12 @@ def _one_scene(rng, times: list[float], brief: list[Span], visit: Span | None, s
     home, away = _apart(rng, cells)
     board = _board(rng, cells.pop(), size)
     colours = rng.permutation([card.colour for card in board.cards])
-    bubbles = tuple(
-        Bubble(names.pop(), str(colour), *_spot(rng, cells.pop(), 3), *span)
-        for colour, span in zip(colours, brief, strict=False)
-    )
     hopper = Hopper(names.pop(), _spot(rng, home, 3), _spot(rng, away, 3), *visit) if visit else None
+    bubbled = rng.permutation(names)  # what stands about may be in a bubble, too: so it excludes no answer
+    bubbles = tuple(
+        Bubble(str(name), str(colour), *_spot(rng, cells.pop(), 3), *span)
+        for name, colour, span in zip(bubbled, colours, brief, strict=False)
+    )
     things = tuple(Thing(names.pop(), *_spot(rng, cells.pop(), 3)) for _ in range(int(rng.integers(1, 4))))
     place = str(rng.choice(list(PLACES)))
     return Story((Scene(place, _ground(rng, film), 0.0, 1.01, things, (board,)),), hopper, bubbles)
@@ -98,11 +99,13 @@ def _ground(rng, film: bool) -> int:
 
 
 def _apart(rng, cells: list[Cell]) -> tuple[Cell, Cell]:
-    """Two cells of different quarters of the picture, taken out of `cells`."""
+    """Two cells of different quarters of the picture. A cell of each other quarter is taken out of `cells` with them,
+    as if it were visited: else the quarters with much in them, seen at any moment, would be less likely."""
+    quarter = lambda cell: (cell[0] // 2, cell[1] // 2)  # noqa: E731
     home = cells.pop()
-    away = next(c for c in cells if (c[0] // 2, c[1] // 2) != (home[0] // 2, home[1] // 2))
-    cells.remove(away)
-    return home, away
+    free = {quarter(cell): cell for cell in cells if quarter(cell) != quarter(home)}
+    cells[:] = [cell for cell in cells if cell not in free.values()]
+    return home, list(free.values())[int(rng.integers(3))]
 
 
 def _spans(rng, count: int, frames: int) -> list[Span]:
