@@ -95,7 +95,11 @@ def bench_questions(seed: int, index: int) -> tuple[list[Question], list[Questio
         choices = [*some("scene", 2), *some("long", 1)]
     elif film.kind == "two bubbles":
         turn = in_turn(seed, "ends", len(ENDS), rank)
-        open_ended = [*some("plate", 1), *(_order(asked["order"], *ENDS[end]) for end in (turn, 3 - turn)), *asked["hop"]]
+        open_ended = [
+            *some("plate", 1),
+            *(_order(asked["order"], *ENDS[end]) for end in (turn, 3 - turn)),
+            *asked["hop"],
+        ]
         choices = [*some("plate", 1), _order(asked["order"], *ENDS[in_turn(seed, "end", 4, rank)]), *asked["hop"]]
     else:
         open_ended = [*some("plate", 1), *asked["brief"], *asked["hop"], *asked["key"]]
@@ -146,7 +150,9 @@ def write_bench(seed: int, out: Path, videos: int, progress: bool = True) -> Non
     """Write `videos` videos and both annotation files to `out`."""
     (out / "videos").mkdir(parents=True, exist_ok=True)
     open_rows, choice_rows = [], []
-    for index, (name, variable) in enumerate(tqdm(video_files(videos), "PocketBench", disable=not progress, mininterval=5)):
+    for index, (name, variable) in enumerate(
+        tqdm(video_files(videos), "PocketBench", disable=not progress, mininterval=5)
+    ):
         film, stem = bench_film(seed, index), name.split(".")[0]
         write_video(out / "videos" / name, pictures(film), variable)
         open_ended, choices = bench_questions(seed, index)
@@ -156,7 +162,16 @@ def write_bench(seed: int, out: Path, videos: int, progress: bool = True) -> Non
         for number, q in enumerate(choices):
             size, right = (film.frames, CANVAS, CANVAS), q.options.index(q.choice_answer)
             options = [*q.options, *[""] * (5 - len(q.options))]  # hop has four
-            asked = (q.choice_text, right, f"{stem}_c{number}", q.family, *options, q.choice_answer, q.family, film.dial)
+            asked = (
+                q.choice_text,
+                right,
+                f"{stem}_c{number}",
+                q.family,
+                *options,
+                q.choice_answer,
+                q.family,
+                film.dial,
+            )
             choice_rows.append([len(choice_rows), stem, *size, *asked])
     _write_csv(out / "PocketBench_QA.csv", [*OPEN_COLUMNS, "dial"], open_rows)
     _write_csv(out / "PocketBench_MC.csv", [*CHOICE_COLUMNS, "dial"], choice_rows)

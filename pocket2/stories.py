@@ -12,8 +12,9 @@ from pocket2.world import CARD_SIZES, CELL, COLOURS, NAMES, PLACES, Board, Bubbl
 
 SHORT_FRAMES, LONG_FRAMES = 150, 1500  # 6 s and 60 s
 FRAMES_PER_SECOND = 25
-BRIEF = (3, 5, 9, 15)  # frames that a bubble is there: the dial of the brief event
-HOP = 5  # frames of a visit
+BRIEF = (3, 4, 6, 9)  # frames that a bubble is there: the dial of the brief event
+HOP = 4  # frames of a visit
+EDGE, BETWEEN = 6, 20  # frames from either end of a short film to an event, and between two, at least
 GROUNDS = 200  # grounds below this number are trained on, those from it to twice it are for films
 
 Cell = tuple[int, int]
@@ -109,10 +110,10 @@ def _apart(rng, cells: list[Cell]) -> tuple[Cell, Cell]:
 
 
 def _spans(rng, count: int, frames: int) -> list[Span]:
-    """Story times of `count` events of `frames` frames of a short film, at least 20 frames apart, in their order."""
+    """Story times of `count` events of `frames` frames of a short film, at least BETWEEN apart, in their order."""
     while True:
-        first = np.sort(rng.integers(6, SHORT_FRAMES - frames - 6, count))
-        if count < 2 or np.diff(first).min() >= frames + 20:
+        first = np.sort(rng.integers(EDGE, SHORT_FRAMES - frames - EDGE, count))
+        if count < 2 or np.diff(first).min() >= frames + BETWEEN:
             return [(float(f) / SHORT_FRAMES, float(f + frames) / SHORT_FRAMES) for f in first]
 
 
