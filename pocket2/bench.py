@@ -29,6 +29,7 @@ from pocket2.world import CANVAS, CARD_SIZES, Story, draw, frame_times
 CYCLE = ("one bubble", "12 scenes", "two bubbles", "one bubble", "3 scenes", "two bubbles", "12 scenes", "one bubble")
 SCENES = {"12 scenes": 12, "3 scenes": 3}
 STORIES, QUESTIONS, BLOCKS = 7, 8, 9  # streams of random numbers
+ROUNDS = 8  # of a block of answers: in a short one, a film would tell what the next does not answer
 ENDS = (("first", True), ("first", False), ("last", True), ("last", False))  # asked for; is the right one named first?
 
 
@@ -60,21 +61,22 @@ def kind_and_rank(index: int) -> tuple[str, int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def in_turn(seed: int, what: str, values: int, rank: int) -> int:
-    """A number below `values`: of any `values` ranks that follow a multiple of it, each has another, in random
+def in_turn(seed: int, what: str, values: int, rank: int, rounds: int = ROUNDS) -> int:
+    """A number below `values`: among the ranks of a block of `rounds` * `values` each comes so many times, in random
     order."""
-    block, place = divmod(rank, values)
-    return int(np.random.default_rng([seed, BLOCKS, *what.encode(), block]).permutation(values)[place])
+    block, place = divmod(rank, rounds * values)
+    rng = np.random.default_rng([seed, BLOCKS, *what.encode(), block])
+    return int(rng.permutation(rounds * values)[place]) % values
 
 
 @functools.lru_cache(maxsize=256)
 def bench_film(seed: int, index: int) -> Film:
     """Film `index`."""
     kind, rank = kind_and_rank(index)
-    size = in_turn(seed, f"{kind} size", len(CARD_SIZES), rank)
+    size = in_turn(seed, f"{kind} size", len(CARD_SIZES), rank, rounds=1)
     if kind in SCENES:
         return Film(kind, size, 0, long_film(np.random.default_rng([seed, STORIES, index]), SCENES[kind], size))
-    brief = BRIEF[in_turn(seed, f"{kind} brief", len(BRIEF), rank)]
+    brief = BRIEF[in_turn(seed, f"{kind} brief", len(BRIEF), rank, rounds=1)]
     wanted = CORNERS[in_turn(seed, f"{kind} corner", len(CORNERS), rank)]
     for attempt in itertools.count():
         rng = np.random.default_rng([seed, STORIES, index, attempt])
@@ -90,8 +92,8 @@ def bench_questions(seed: int, index: int) -> tuple[list[Question], list[Questio
     some = lambda family, count: [asked[family][int(i)] for i in rng.permutation(len(asked[family]))[:count]]  # noqa: E731
     rank = kind_and_rank(index)[1]
     if film.kind in SCENES:
-        pair = 2 * int(rng.integers(len(asked["long"]) // 2))  # a yes and a no
-        open_ended = [*some("scene", 2), *asked["long"][pair : pair + 2]]
+        pair = 2 * int(rng.integers(len(asked["long"]) // 2))  # a yes and a no, the one or the other first
+        open_ended = [*some("scene", 2), *asked["long"][pair : pair + 2][:: int(rng.choice([1, -1]))]]
         choices = [*some("scene", 2), *some("long", 1)]
     elif film.kind == "two bubbles":
         turn = in_turn(seed, "ends", len(ENDS), rank)

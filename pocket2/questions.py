@@ -114,7 +114,8 @@ def _order(rng, story: Story) -> list[Question]:
     for end, index in (("first", 0), ("last", 1)):
         one, two = _shuffled(rng, pair)
         options = _shuffled(rng, [f"the {n}" for n in (*pair, *_absent(rng, story)[:3])])
-        found.append(_same("order", f"Which bubble comes {end}, the {one} or the {two}?", f"the {pair[index]}", options))
+        text = f"Which bubble comes {end}, the {one} or the {two}?"
+        found.append(_same("order", text, f"the {pair[index]}", options))
     return found
 
 
