@@ -64,10 +64,13 @@ Seen = tuple[list[str], set[tuple[str, str]]]  # symbols; (relation, candidate) 
 
 @dataclass(frozen=True)
 class Guess:
-    """A question as the guesser gets it: candidates, which of them is right, and the features of each."""
+    """A question as the guesser gets it: which candidate is right, the candidates' names, symbols that are seen, each
+    to be paired with each name, and what holds of each candidate."""
 
     right: int
-    features: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...]
+    symbols: tuple[str, ...]
+    holds: tuple[tuple[str, ...], ...]
 
 
 def films(seed: int, kind: str, questions: int) -> Iterable[Asked]:
@@ -119,9 +122,9 @@ def _moment(story: Story, time: float, q: Question) -> Seen:
     return symbols, holds
 
 
-def _question(q: Question) -> Seen:
+def _question(q: Question, form: str) -> Seen:
     """The whole text, its words, and which bubble is named first."""
-    text = q.choice_text or q.text
+    text = q.choice_text if form == CHOICE else q.text
     words = text.rstrip("?").replace(",", "").split()
     holds = {("named", word) for word in words}
     if q.family == "order":
@@ -151,12 +154,12 @@ def _other(story: Story, asked: tuple[list[Question], list[Question]], q: Questi
     return symbols, holds
 
 
-def see(less: str, this: Asked, other: Asked, q: Question) -> Seen:
+def see(less: str, form: str, this: Asked, other: Asked, q: Question) -> Seen:
     """What a guesser is given besides the candidates; all but those with options alone know what the question names."""
     index, film, _ = this
     if less == "options alone":
         return [], set()
-    symbols, holds = _question(q)
+    symbols, holds = _question(q, form)
     if less == "question alone":
         return symbols, holds
     if less == "one moment":
@@ -186,60 +189,69 @@ def candidates(q: Question, form: str) -> tuple[list[str], int]:
 
 def guess(less: str, form: str, this: Asked, other: Asked, q: Question) -> Guess:
     """The question with the features of each candidate."""
-    (symbols, holds), (answers, right) = see(less, this, other, q), candidates(q, form)
-    lengths, found = [len(answer) for answer in answers], []
+    (symbols, holds), (answers, right) = see(less, form, this, other, q), candidates(q, form)
+    names, lengths, found = tuple(map(bare, answers)), list(map(len, answers)), []
+    placed = [symbol for symbol in symbols if symbol.startswith("letter") or " of " in symbol]
     for place, answer in enumerate(answers):
-        name = bare(answer)
-        own = [name, *(f"{symbol} > {name}" for symbol in symbols)]
-        own += [f"is {relation}" for relation, of in holds if of == name]
+        own = [relation for relation, of in holds if of == names[place]]
         if form == CHOICE:
             own += [f"letter {place}", f"rank {sorted(answers).index(answer)}"]
-            own += [
-                f"{symbol} > letter {place}" for symbol in symbols if symbol.startswith("letter") or " of " in symbol
-            ]
+            own += [f"{symbol}, letter {place}" for symbol in placed]
             own += ["longest"] * (len(answer) == max(lengths)) + ["shortest"] * (len(answer) == min(lengths))
         found.append(tuple(own))
-    return Guess(right, tuple(found))
+    return Guess(right, names, ("any", *symbols), tuple(found))
 
 
 def learnt_accuracy(guesses: Sequence[Guess], ridge: float = 5.0) -> float:
     """How often a conditional logit that has learnt on the first half is right on the second."""
-    half, names = len(guesses) // 2, {}
-    for one in guesses[:half]:
-        for features in one.features:
-            for feature in features:
-                names.setdefault(feature, len(names))
-    learn, test = (_matrix(part, names) for part in (guesses[:half], guesses[half:]))
+    learn, test = guesses[: len(guesses) // 2], guesses[len(guesses) // 2 :]
+    known = tuple(
+        {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        for keys in (
+            (name for one in learn for name in one.names),
+            (symbol for one in learn for symbol in one.symbols),
+            (relation for one in learn for holds in one.holds for relation in holds),
+        )
+    )
+    matrix, starts, right = _matrix(learn, *known)
+    counts = np.diff([*starts, matrix.shape[0]])
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        matrix, starts, right = learn
         scores = matrix @ weights
-        scores = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), np.diff([*starts, len(scores)])))
-        shares = scores / np.repeat(np.add.reduceat(scores, starts), np.diff([*starts, len(scores)]))
-        slope = shares.copy()
-        slope[right] -= 1
-        cost = -np.log(np.maximum(shares[right], 1e-12)).sum()
-        return cost + ridge / 2 * weights @ weights, matrix.T @ slope + ridge * weights
+        scores = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), counts))
+        shares = scores / np.repeat(np.add.reduceat(scores, starts), counts)
+        cost = -np.log(np.maximum(shares[right], 1e-12)).sum() + ridge / 2 * weights @ weights
+        shares[right] -= 1
+        return cost, matrix.T @ shares + ridge * weights
 
-    start = np.zeros(len(names))
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x
-    matrix, starts, right = test
-    scores = matrix @ found + 1e-9 * np.random.default_rng(0).random(matrix.shape[0])  # ties fall at random
-    best = np.maximum.reduceat(scores, starts)
-    return float((scores[right] == best).mean())
+    weights = optimize.minimize(loss, np.zeros(matrix.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 40}).x
+    matrix, starts, right = _matrix(test, *known)
+    scores = matrix @ weights + 1e-9 * np.random.default_rng(0).random(matrix.shape[0])  # ties fall at random
+    return float((scores[right] == np.maximum.reduceat(scores, starts)).mean())
 
 
-def _matrix(guesses: Sequence[Guess], names: dict[str, int]) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
-    """Candidates x features, where each question's candidates begin, and the right ones' rows."""
-    places, ends, starts, right = [], [0], [], []
+def _matrix(
+    guesses: Sequence[Guess], names: dict[str, int], symbols: dict[str, int], relations: dict[str, int]
+) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+    """Candidates x features, where each question's candidates begin, and the right ones' rows. What was not known when
+    it learnt says nothing."""
+    columns, sizes, starts, right = [], [0], [], []
     for one in guesses:
-        starts.append(len(ends) - 1)
-        right.append(len(ends) - 1 + one.right)
-        for features in one.features:
-            places += [names[feature] for feature in features if feature in names]
-            ends.append(len(places))
-    matrix = sparse.csr_matrix((np.ones(len(places)), places, ends), shape=(len(ends) - 1, len(names)))
-    return matrix, np.array(starts), np.array(right)
+        starts.append(len(sizes) - 1)
+        right.append(len(sizes) - 1 + one.right)
+        seen = np.array([symbols[symbol] for symbol in one.symbols if symbol in symbols]) * len(names)
+        for name, holds in zip(one.names, one.holds, strict=True):
+            pairs = seen + names[name] if name in names else seen[:0]
+            own = [len(names) * len(symbols) + relations[relation] for relation in holds if relation in relations]
+            columns += [pairs, np.array(own, dtype=int)]
+            sizes.append(len(pairs) + len(own))
+    width = len(names) * len(symbols) + len(relations)
+    places, ends = np.concatenate(columns), np.cumsum(sizes)
+    return (
+        sparse.csr_matrix((np.ones(len(places)), places, ends), (len(ends) - 1, width)),
+        np.array(starts),
+        np.array(right),
+    )
 
 
 def leaks(

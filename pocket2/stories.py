@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from pocket2.world import CARD_SIZES, CELL, COLOURS, NAMES, PLACES, Board, Bubble, Card, Hopper, Scene, Story, Thing, frame_times
+from pocket2.world import (
+    CARD_SIZES,
+    CELL,
+    COLOURS,
+    NAMES,
+    PLACES,
+    Board,
+    Bubble,
+    Card,
+    Hopper,
+    Scene,
+    Story,
+    Thing,
+)
 
 SHORT_FRAMES, LONG_FRAMES = 150, 1500  # 6 s and 60 s
 FRAMES_PER_SECOND = 25
@@ -21,11 +34,17 @@ Cell = tuple[int, int]
 Span = tuple[float, float]
 
 
-def short_film(rng: np.random.Generator, bubbles: int = 1, size: int | None = None, brief: int | None = None) -> Story:
-    """6 s in one scene: a hopper that visits for HOP frames, and one or two bubbles of `brief` frames each."""
-    frames = brief or int(rng.choice(BRIEF))
-    times = frame_times(SHORT_FRAMES)
-    return _one_scene(rng, times, _spans(rng, bubbles, frames), _spans(rng, 1, HOP)[0], size, film=True)
+def short_film(
+    rng: np.random.Generator,
+    bubbles: int = 1,
+    size: int | None = None,
+    brief: int | None = None,
+    quarter: Cell | None = None,
+) -> Story:
+    """6 s in one scene: a hopper that visits `quarter` (column and row of 2 x 2) for HOP frames, and one or two bubbles
+    of `brief` frames each."""
+    brief = brief or int(rng.choice(BRIEF))
+    return _one_scene(rng, _spans(rng, bubbles, brief), _spans(rng, 1, HOP)[0], size, quarter, film=True)
 
 
 def long_film(rng: np.random.Generator, scenes: int = 12, size: int | None = None) -> Story:
@@ -43,7 +62,7 @@ def comic(rng: np.random.Generator, panels: int, scenes: bool) -> tuple[Story, l
     bubbles = 1 if panels < 2 else int(rng.integers(1, 3))
     at = rng.choice(panels, bubbles, replace=False)
     visit = spans[int(rng.integers(panels))] if panels > 2 else None
-    return _one_scene(rng, times, [spans[int(i)] for i in sorted(at)], visit, None), times
+    return _one_scene(rng, [spans[int(i)] for i in sorted(at)], visit, None), times
 
 
 def still(rng: np.random.Generator) -> Story:
@@ -57,12 +76,15 @@ def still(rng: np.random.Generator) -> Story:
         for _ in range(int(rng.integers(0, 3)))
     )
     things = tuple(Thing(names.pop(), *_spot(rng, cells.pop(), 24)) for _ in range(int(rng.integers(2, 7))))
-    return Story((Scene(str(rng.choice(list(PLACES))), int(rng.integers(GROUNDS)), 0.0, 1.01, things, boards),), None, bubbles)
+    scene = Scene(str(rng.choice(list(PLACES))), int(rng.integers(GROUNDS)), 0.0, 1.01, things, boards)
+    return Story((scene,), None, bubbles)
 
 
-def _one_scene(rng, times: list[float], brief: list[Span], visit: Span | None, size: int | None, film: bool = False) -> Story:
+def _one_scene(
+    rng, brief: list[Span], visit: Span | None, size: int | None, quarter: Cell | None = None, film: bool = False
+) -> Story:
     names, cells = _names(rng), _cells(rng)
-    home, away = _apart(rng, cells)
+    home, away = _apart(rng, cells, quarter)
     board = _board(rng, cells.pop(), size)
     colours = rng.permutation([card.colour for card in board.cards])
     hopper = Hopper(names.pop(), _spot(rng, home, 3), _spot(rng, away, 3), *visit) if visit else None
@@ -99,14 +121,18 @@ def _ground(rng, film: bool) -> int:
     return int(rng.integers(GROUNDS)) + GROUNDS * film
 
 
-def _apart(rng, cells: list[Cell]) -> tuple[Cell, Cell]:
-    """Two cells of different quarters of the picture. A cell of each other quarter is taken out of `cells` with them,
-    as if it were visited: else the quarters with much in them, seen at any moment, would be less likely."""
-    quarter = lambda cell: (cell[0] // 2, cell[1] // 2)  # noqa: E731
-    home = cells.pop()
-    free = {quarter(cell): cell for cell in cells if quarter(cell) != quarter(home)}
-    cells[:] = [cell for cell in cells if cell not in free.values()]
-    return home, list(free.values())[int(rng.integers(3))]
+def _apart(rng, cells: list[Cell], visited: Cell | None) -> tuple[Cell, Cell]:
+    """Two cells of different quarters of the picture, the second of the quarter that is `visited` (None: of any). A
+    cell of each other quarter is taken out of `cells` with them, as if it were visited: else the quarters with much in
+    them, seen at any moment, would be less likely."""
+    home = next(cell for cell in cells if _quarter(cell) != visited)
+    free = {_quarter(cell): cell for cell in cells if _quarter(cell) != _quarter(home)}
+    cells[:] = [cell for cell in cells if cell not in (home, *free.values())]
+    return home, free[visited] if visited else list(free.values())[int(rng.integers(3))]
+
+
+def _quarter(cell: Cell) -> Cell:
+    return cell[0] // 2, cell[1] // 2
 
 
 def _spans(rng, count: int, frames: int) -> list[Span]:
