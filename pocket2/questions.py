@@ -135,7 +135,8 @@ def _key(rng, story: Story) -> list[Question]:
 
 
 def _long(rng, story: Story, times: Sequence[float]) -> list[Question]:
-    seen = {thing.name for t in times for thing in story.at(t).things}
+    scenes = [scene for scene in story.scenes if any(scene.begin <= t < scene.until for t in times)]
+    seen = {thing.name for scene in scenes for thing in scene.things} | ({story.hopper.name} if story.hopper else set())
     there, absent = [str(n) for n in rng.permutation(sorted(seen))], _absent(rng, story)
     found = []
     for name, other in zip(there, absent, strict=False):  # as many yes as no
