@@ -14,14 +14,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pocket.icons import NAMES
 from pocket.layouts import Stream
 from pocket2.bench import SCENES, Film, bench_film, bench_questions
 from pocket2.claims import Marks, accuracy, load_claims
 from pocket2.questions import FAMILIES, Question, a
 from pocket2.sight import choices, shows_bubble, shows_corner, shows_thing
 from pocket2.stories import BETWEEN, EDGE, SHORT_FRAMES
-from pocket2.world import Board, Bubble, Scene, frame_times
+from pocket2.world import NAMES, Board, Bubble, Scene, frame_times
 
 FORMS = ("open", "choice")
 

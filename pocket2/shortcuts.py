@@ -20,10 +20,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import optimize, sparse
 
-from pocket.icons import NAMES
 from pocket2.bench import CYCLE, SCENES, Film, bench_film, bench_questions
 from pocket2.questions import CORNERS, Question, corner
-from pocket2.world import Story, frame_times
+from pocket2.world import NAMES, Story, frame_times
 
 OPEN, CHOICE = "open", "choice"
 LESS = ("one moment", "first and last frame", "question alone", "options alone", "another film", "film's number")
@@ -48,7 +47,7 @@ BLOCKED: dict[str, dict[tuple[str, str], float]] = {
     "plate": _blocked(NUMBER, FIFTH),
     "scene": _blocked(NUMBER, FIFTH),
     "long": _blocked({OPEN: 1 / 2, CHOICE: FIFTH}, FIFTH),
-    "brief": _blocked({OPEN: 1 / 15, CHOICE: FIFTH}, FIFTH, {OPEN: 1 / 15, CHOICE: FIFTH}),
+    "brief": _blocked({OPEN: 1 / 14, CHOICE: FIFTH}, FIFTH, {OPEN: 1 / 14, CHOICE: FIFTH}),
     "order": _blocked({OPEN: 1 / 2, CHOICE: 1 / 2}, FIFTH, {OPEN: 1 / 2, CHOICE: 1 / 2}),
     "hop": _blocked({OPEN: QUARTER, CHOICE: QUARTER}, QUARTER, {OPEN: THIRD, CHOICE: THIRD}),
     "key": _blocked(NUMBER, FIFTH, {OPEN: QUARTER, CHOICE: QUARTER}),

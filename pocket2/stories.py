@@ -27,6 +27,7 @@ SHORT_FRAMES, LONG_FRAMES = 150, 1500  # 6 s and 60 s
 FRAMES_PER_SECOND = 25
 BRIEF = (3, 4, 6, 9)  # frames that a bubble is there: the dial of the brief event
 HOP = 4  # frames of a visit
+CAST = 11  # things that scenes take turns with: four at least stay away, to be asked for
 EDGE, BETWEEN = 6, 20  # frames from either end of a short film to an event, and between two, at least
 GROUNDS = 200  # grounds below this number are trained on, those from it to twice it are for films
 
@@ -99,7 +100,7 @@ def _one_scene(
 
 
 def _scenes(rng, count: int, spans: list[Span], size: int | None, film: bool = False) -> Story:
-    places, names, scenes = rng.permutation(list(PLACES)), _names(rng), []
+    places, names, scenes = rng.permutation(list(PLACES)), _names(rng)[:CAST], []
     for number, (begin, until) in enumerate(spans):
         cells = _cells(rng)
         things = tuple(Thing(names[(number + i) % len(names)], *_spot(rng, cells.pop(), 3)) for i in range(1))

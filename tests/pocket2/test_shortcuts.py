@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pocket.icons import NAMES
 from pocket2 import stories
 from pocket2.bench import bench_film
 from pocket2.questions import CORNERS, a, corner
 from pocket2.shortcuts import BLOCKED, CHOICE, KINDS, LESS, MARGIN, OPEN, films, leaks
+from pocket2.world import NAMES
 
 PLANTED = 1200  # films of a planted shortcut
 TURNED = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
