@@ -41,6 +41,9 @@ _SIZES = {
     "asked_end": 2,  # first, last
     "asked_seen": 1,  # "Which of these can be seen?"
     "bubble_word": 1,
+    "row_word": 1,  # "top" or "bottom": "left" or "right" comes next
+    "opened": 1,  # an open bracket: a letter comes next
+    "ended": 1,  # a word that ends an answer
     "letter": 5,
     "line": 5,  # the letter of the option's line
     # what the answer will be

@@ -12,7 +12,7 @@ from pocket.library import POOLED
 from pocket2.library import Kind
 
 LONGEST = 1600  # visual tokens of a comic
-SHELF = 240  # comics kept of each kind
+SHELF = 120  # comics kept of each kind
 PANELS = (1, 2, 3, 4, 6, 9, 12)
 POOLS = ("none", "max 1x2", "max 1x2", "mean 2x2", "to 4x4", "to 2x2", "to 2x2")
 PAGES, SCENES, CHOICES = 0.15, 0.35, 0.4  # shares of the steps: AnyRes pages, a scene a panel, multiple choice

@@ -106,7 +106,7 @@ class Oracle:
             if shows_thing(thing, how)
         }
         if choice:
-            return 1.0 if q.choice_answer in {a(name) for name in seen} else 1 / len(q.options)
+            return 1.0 if q.choice_answer in seen else 1 / len(q.options)
         return float(("yes" if q.text[len("Is there ") : -1] in {a(name) for name in seen} else "no") == q.answer)
 
 

@@ -61,13 +61,13 @@ def pack(
     at += len(shared)
     for number, (question, piece) in enumerate(zip(questions, pieces, strict=True), start=1):
         answer = (
-            f"{prompts.LETTERS[question.options.index(question.choice_answer)]}) {question.choice_answer}"
+            f"{prompts.LETTERS[question.options.index(question.choice_answer)]})"
             if choice
             else f" {question.answer}"
         )
         ids, learned = tokenizer(piece[2]), [*tokenizer(answer if parts["answer"] or not choice else f"({answer}"), 2]
         first = len(packed.ids)
         packed.add([*ids, *learned], at, number, len(learned))
-        told = 0 if question.family == "hop" or (choice and parts["answer"]) else 1 if choice else len(learned) - 2
+        told = int(choice and not parts["answer"])
         packed.telling.append((f"{question.family}/{'choice' if choice else 'open'}", first + len(ids) + told - 1))
     return packed

@@ -103,8 +103,8 @@ def _brief(rng, story: Story) -> list[Question]:
         return []
     no = {story.bubbles[0].name} | ({story.hopper.name} if story.hopper else set())
     others = [str(n) for n in rng.permutation([n for n in NAMES if n not in no])[:4]]  # standing or not: as the answer
-    answer = a(story.bubbles[0].name)
-    return [_same("brief", "What is in the bubble?", answer, _shuffled(rng, [answer, *map(a, others)]))]
+    answer = story.bubbles[0].name
+    return [_same("brief", "What is in the bubble?", answer, _shuffled(rng, [answer, *others]))]
 
 
 def _order(rng, story: Story) -> list[Question]:
@@ -113,9 +113,9 @@ def _order(rng, story: Story) -> list[Question]:
     pair, found = [b.name for b in story.bubbles], []
     for end, index in (("first", 0), ("last", 1)):
         one, two = _shuffled(rng, pair)
-        options = _shuffled(rng, [f"the {n}" for n in (*pair, *_absent(rng, story)[:3])])
+        options = _shuffled(rng, [*pair, *_absent(rng, story)[:3]])
         text = f"Which bubble comes {end}, the {one} or the {two}?"
-        found.append(_same("order", text, f"the {pair[index]}", options))
+        found.append(_same("order", text, pair[index], options))
     return found
 
 
@@ -140,8 +140,8 @@ def _long(rng, story: Story, times: Sequence[float]) -> list[Question]:
     there, absent = [str(n) for n in rng.permutation(sorted(seen))], _absent(rng, story)
     found = []
     for name, other in zip(there, absent, strict=False):  # as many yes as no
-        options = _shuffled(rng, [a(name), *map(a, rng.choice(absent, 4, replace=False))]) if len(absent) > 3 else ()
-        choice = ("Which of these can be seen?", options, a(name)) if options else ()
+        options = _shuffled(rng, [name, *map(str, rng.choice(absent, 4, replace=False))]) if len(absent) > 3 else ()
+        choice = ("Which of these can be seen?", options, name) if options else ()
         found.append(Question("long", f"Is there {a(name)}?", "yes", *choice))
         found.append(Question("long", f"Is there {a(other)}?", "no", *choice))
     return found

@@ -109,7 +109,6 @@ def _words(model, tokenizer) -> None:
     directions = directions / directions.norm(dim=-1, keepdim=True)
     embedding.zero_()
     embedding[:, free], embedding[:, at("text")] = directions, 1.0
-    read[:, free] += 0.2 * directions
     one = lambda word: tokenizer(word, add_special_tokens=False).input_ids[0]  # noqa: E731
 
     def word(text: str, shows: int, value: float = 1.0, answer: int | None = None) -> None:
@@ -136,8 +135,25 @@ def _words(model, tokenizer) -> None:
     word(" seen", at("asked_seen"))
     for answer, sign in ((" yes", 1.0), (" no", -1.0)):
         read[one(answer), at("answer_seen")], read[one(answer), at("text")] = sign * READ, -sign * READ / 2
+    _grammar(model, one)
     embedding[1] = 0.0
     embedding[1, at("begin")] = 1.0
+
+
+def _grammar(model, one) -> None:
+    """What comes after what: a letter after a bracket, "left" after "top", the end after an answer."""
+    embedding, read = model.model.language_model.embed_tokens.weight, model.lm_head.weight
+    rows, sides = [one(" top"), one(" bottom")], [one(" left"), one(" right")]
+    words = [*(one(f" {word}") for word in (*NAMES, *range(10), "yes", "no")), *rows, *sides]
+    letters, brackets = [one(letter) for letter in "ABCDE"], [one("("), one(":(")]
+    embedding[[*words, one(")")], at("ended")] = 1.0
+    embedding[rows, at("ended")], embedding[rows, at("row_word")] = 0.0, 1.0
+    embedding[brackets, at("opened")] = 1.0
+    read[2, at("ended")] = 2 * READ
+    read[rows, at("row_word")], read[sides, at("row_word")], read[sides, at("text")] = -READ, READ, -READ / 2
+    read[letters, at("opened")], read[letters, at("text")], read[words, at("opened")] = READ, -READ / 2, -READ
+    read[one(")"), DIMS["letter"]] = 2 * READ
+    read[letters, DIMS["letter"]] = -READ
 
 
 READ = 1.5

@@ -92,17 +92,17 @@ def train_answers(
     steps: int,
     log,
     resume: bool,
-    rate: float = 1e-3,
+    rate: float = 1e-4,
     places: int = PLACES_A_STEP,
 ) -> None:
     """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps."""
     for parameter in model.model.vision_tower.parameters():
         parameter.requires_grad_(False)
-    # The read-out learns to write; the rest knows what it does, and a high rate would bury the wires in noise. The
+    # The wires are laid: a high rate would bury them in noise. The
     # tower's features are long vectors: at the same rate a few steps would wreck the projector.
     read, projector = [model.lm_head.weight], list(model.model.multi_modal_projector.parameters())
     rest = [p for p in model.parameters() if p.requires_grad and all(p is not q for q in (*read, *projector))]
-    groups = [{"params": p, "lr": rate * share} for p, share in ((read, 1.0), (rest, 0.2), (projector, 0.02))]
+    groups = [{"params": p, "lr": rate * share} for p, share in ((read, 1.0), (rest, 1.0), (projector, 0.1))]
     learned = [*read, *rest, *projector]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
