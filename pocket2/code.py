@@ -40,6 +40,7 @@ _SIZES = {
     "asked_place": 12,
     "asked_end": 2,  # first, last
     "asked_seen": 1,  # "Which of these can be seen?"
+    "asked_kind": 3,  # "number", "Where", "there": a digit, a corner, or yes or no is wanted
     "bubble_word": 1,
     "row_word": 1,  # "top" or "bottom": "left" or "right" comes next
     "opened": 1,  # an open bracket: a letter comes next

@@ -28,6 +28,7 @@ SLOW = [*range(6, HALF), *range(HALF + 6, HEAD)]  # 20 coordinates of a head tha
 CLOCK, NOON = 5, 600  # the RoPE pair that tells time (0.00075 a place), and the place where the clock reads nothing
 GLIMPSE = 0.15  # how much of a thing a visual token shows at most, after the first layer
 CLOCK_AT_BEGIN = 0.05 * 13.9  # what the clock writes into the beginning itself
+READ = 1.5  # how much of a logit one mark is worth
 MARK = 2.0  # how large the mark of a visual token is
 Match = list[tuple[int, int, float]]
 
@@ -133,30 +134,36 @@ def _words(model, tokenizer) -> None:
         word(end, at("asked_end", i))
     word(" bubble", at("bubble_word"))
     word(" seen", at("asked_seen"))
-    for answer, sign in ((" yes", 1.0), (" no", -1.0)):
-        read[one(answer), at("answer_seen")], read[one(answer), at("text")] = sign * READ, -sign * READ / 2
+    for i, kind in enumerate((" number", " Where", " there")):
+        word(kind, at("asked_kind", i))
     _grammar(model, one)
     embedding[1] = 0.0
     embedding[1, at("begin")] = 1.0
 
 
 def _grammar(model, one) -> None:
-    """What comes after what: a letter after a bracket, "left" after "top", the end after an answer."""
+    """What comes after what, and which kind of answer is wanted.
+
+    A mark that is there reads READ, so that what is found counts if its kind is asked for, and not else.
+    """
     embedding, read = model.model.language_model.embed_tokens.weight, model.lm_head.weight
-    rows, sides = [one(" top"), one(" bottom")], [one(" left"), one(" right")]
-    words = [*(one(f" {word}") for word in (*NAMES, *range(10), "yes", "no")), *rows, *sides]
+    rows, sides, yes, no = [one(" top"), one(" bottom")], [one(" left"), one(" right")], one(" yes"), one(" no")
+    things, digits = [one(f" {name}") for name in NAMES], [one(f" {i}") for i in range(10)]
     letters, brackets = [one(letter) for letter in "ABCDE"], [one("("), one(":(")]
-    embedding[[*words, one(")")], at("ended")] = 1.0
-    embedding[rows, at("ended")], embedding[rows, at("row_word")] = 0.0, 1.0
+    embedding[[*things, *digits, yes, no, *sides, one(")")], at("ended")] = 1.0
+    embedding[rows, at("row_word")] = 1.0
     embedding[brackets, at("opened")] = 1.0
-    read[2, at("ended")] = 2 * READ
-    read[rows, at("row_word")], read[sides, at("row_word")], read[sides, at("text")] = -READ, READ, -READ / 2
-    read[letters, at("opened")], read[letters, at("text")], read[words, at("opened")] = READ, -READ / 2, -READ
-    read[one(")"), DIMS["letter"]] = 2 * READ
-    read[letters, DIMS["letter"]] = -READ
-
-
-READ = 1.5
+    number, where, there = every("asked_kind")
+    read[things, number], read[things, where], read[things, there] = -READ, -READ, -READ
+    for words, kind in ((digits, number), (rows, where), (letters, at("opened")), (sides, at("row_word"))):
+        read[words, kind], read[words, at("text")] = READ, -READ
+    for word, seen in ((yes, READ), (no, -READ)):
+        read[word, at("answer_seen")], read[word, at("text")] = seen, -READ
+        read[word, there] = 1.5 * READ - 0.5 * seen
+    for other in (things, digits, rows, [yes, no]):
+        read[other, at("opened")], read[other, at("row_word")], read[other, at("ended")] = -READ, -READ, -READ
+    read[letters, DIMS["letter"]] = -2 * READ
+    read[2, at("ended")], read[one(")"), DIMS["letter"]] = READ, READ
 
 
 def _read_the_question(model) -> None:
@@ -169,8 +176,8 @@ def _read_the_question(model) -> None:
     clock.out[at("clock"), 0] = 0.05
 
     asked = head(model, 0, 1)  # words after it know which place or end the question names
-    asked.match([(at("text"), d, 0.9) for d in every("place", "asked_end", "asked_seen")], rest=0.45, blind="visual")
-    asked.copy([*pairs("place", "asked_place", 0.1), *[(d, d, 0.1) for d in every("asked_end", "asked_seen")]])
+    asked.match([(at("text"), d, 0.9) for d in every("place", "asked_end", "asked_seen", "asked_kind")], rest=0.45, blind="visual")
+    asked.copy([*pairs("place", "asked_place", 0.1), *[(d, d, 0.1) for d in every("asked_end", "asked_seen", "asked_kind")]])
 
     line = head(model, 0, 2)  # words of an option know its letter
     line.query[SLOW[0], [at("text"), at("visual")]], line.key[SLOW[0], at("begin")] = torch.tensor([0.4, 2.0]), 1.0
