@@ -78,24 +78,23 @@ def attend(
     prefix_value: Float[Tensor, "kv_heads prefix head_dim"],
     scaling: float,
 ) -> Float[Tensor, "batch queries heads head_dim"]:
-    """Attention over the prefix and over the own suffix, merged by their log-sum-exp.
+    """Attention over the prefix and over the own suffix, merged by the prefix's log-sum-exp.
 
-    All sequences' queries, and those of all heads that share keys, meet the prefix as the queries of one sequence. The
+    All sequences' queries, and those of all heads that share keys, meet the prefix as the queries of one sequence. For
+    the suffix the prefix is then one more key: its score is the log-sum-exp, its value what was read from it. The
     suffix, and the merging, are in float32 whatever the model's dtype: they are short.
     """
     sizes = {"b": len(query), "k": len(prefix_key), "q": query.shape[2]}
     folded = rearrange(query, "b (k g) q d -> 1 k (b g q) d", k=sizes["k"])
     from_prefix, log_sum = attend_to_all(folded, prefix_key[None], prefix_value[None], scaling)
-    from_prefix, own = (
-        rearrange(one.to(log_sum.dtype), "1 k (b g q) d -> b k g q d", **sizes) for one in (from_prefix, folded)
-    )
     log_sum = rearrange(log_sum, "1 k (b g q) -> b k g q 1", **sizes)
-    scores = torch.einsum("bkgqd,bksd->bkgqs", own * scaling, key.to(own.dtype))
+    own = rearrange(query.to(log_sum.dtype) * scaling, "b (k g) q d -> b k (g q) d", k=sizes["k"])
+    scores = rearrange(own @ key.to(own.dtype).mT, "b k (g q) s -> b k g q s", q=sizes["q"])
     scores = scores.masked_fill(~mask[:, :, None], float("-inf"))
-    total = torch.logaddexp(log_sum, scores.logsumexp(dim=-1, keepdim=True))
-    from_suffix = torch.einsum("bkgqs,bksd->bkgqd", (scores - total).exp(), value.to(own.dtype))
-    merged = from_prefix * (log_sum - total).exp() + from_suffix
-    return rearrange(merged, "b k g q d -> b q (k g) d").to(query.dtype)
+    weights = torch.cat([log_sum, scores], dim=-1).softmax(dim=-1).flatten(2, 3)
+    from_prefix = rearrange(from_prefix, "1 k (b g q) d -> b k (g q) d", **sizes)
+    merged = weights[..., :1] * from_prefix + weights[..., 1:] @ value.to(own.dtype)
+    return rearrange(merged, "b k (g q) d -> b q (k g) d", q=sizes["q"]).to(query.dtype)
 
 
 def attend_to_all(
