@@ -14,7 +14,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.backends.cuda import SDPAParams, can_use_flash_attention
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface, Cache, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -56,17 +57,25 @@ def shared_prefix_attention(
     attention_mask: Bool[Tensor, "batch 1 queries keys"] | None,
     scaling: float | None = None,
     shared_prefix: Prefix | None = None,
+    keys_only: bool = False,
     **kwargs,
 ) -> tuple[Float[Tensor, "batch queries heads head_dim"], None]:
     """Attention over [prefix of all, suffix of each]; transformers calls it in every layer.
 
-    The mask is for the suffix alone; every query sees the whole prefix, which comes before it.
+    The mask is for the suffix alone; every query sees the whole prefix, which comes before it. What nobody reads of the
+    last layer is zeros: all but the last token of a suffix, and, with `keys_only`, all of a prefix.
     """
+    last = module.layer_idx == module.config.num_hidden_layers - 1
+    if keys_only and last:
+        return torch.zeros_like(query).transpose(1, 2), None
     if shared_prefix is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     assert attention_mask is not None and scaling is not None  # transformers always gives the scale, the decoder a mask
     prefix_keys, prefix_values = shared_prefix.layers[module.layer_idx]
-    return attend(query, key, value, attention_mask, prefix_keys[0], prefix_values[0], scaling), None
+    unread = query.shape[2] - 1 if last else 0
+    query, mask = query[:, :, unread:], attention_mask[:, :, unread:]
+    read = attend(query, key, value, mask, prefix_keys[0], prefix_values[0], scaling)
+    return (F.pad(read, (0, 0, 0, 0, unread, 0)) if unread else read), None
 
 
 def attend(
@@ -139,8 +148,33 @@ def prefill(language_model: nn.Module, embeddings: Float[Tensor, "length dim"]) 
     """Keys and values of the tokens that all questions share."""
     cache = DynamicCache(config=language_model.config)
     with torch.inference_mode():
-        language_model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True)
+        language_model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True, keys_only=True)
     return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
+
+
+class RoomyLayer(DynamicLayer):
+    """A layer's cache with room behind its keys and values: a step writes its own there and copies no earlier ones."""
+
+    ROOM = 16  # tokens
+
+    def update(
+        self,
+        key_states: Float[Tensor, "batch kv_heads queries head_dim"],
+        value_states: Float[Tensor, "batch kv_heads queries head_dim"],
+        *args,
+        **kwargs,
+    ) -> tuple[Float[Tensor, "batch kv_heads keys head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]]:
+        seen = self.get_seq_length()
+        length = seen + key_states.shape[2]
+        if not seen or length > self.memory.shape[3]:
+            batch, heads, _, dim = key_states.shape
+            memory = key_states.new_empty(2, batch, heads, length + self.ROOM, dim)
+            if seen:
+                memory[:, :, :, :seen] = self.memory[:, :, :, :seen]
+            self.memory, self.is_initialized = memory, True
+        self.memory[0, :, :, seen:length], self.memory[1, :, :, seen:length] = key_states, value_states
+        self.keys, self.values = self.memory[:, :, :, :length]
+        return self.keys, self.values
 
 
 class SharedPrefixDecoder:
@@ -153,7 +187,7 @@ class SharedPrefixDecoder:
 
     def __init__(self, language_model: nn.Module, prefix: Prefix, suffixes: list[list[int]]):
         self.language_model, self.prefix = language_model, prefix
-        self.cache = DynamicCache(config=language_model.config)
+        self.cache = Cache(layer_class_to_replicate=RoomyLayer)
         device = language_model.get_input_embeddings().weight.device
         width = max(map(len, suffixes))
         self.padding = torch.tensor([width - len(suffix) for suffix in suffixes], device=device)
