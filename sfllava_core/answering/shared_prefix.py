@@ -156,6 +156,7 @@ class RoomyLayer(DynamicLayer):
     """A layer's cache with room behind its keys and values: a step writes its own there and copies no earlier ones."""
 
     ROOM = 16  # tokens
+    memory: Tensor
 
     def update(
         self,
