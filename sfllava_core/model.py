@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sfllava_core.answering import rope
-from sfllava_core.answering.head import install_head
 from sfllava_core.answering.shared_prefix import install_attention
 from sfllava_core.answering.sharing import ContextError
 from sfllava_core.answering.watched import WatchedVideo
@@ -82,7 +81,6 @@ class VideoLLM:
         self.stop_ids = stop_ids(model, tokenizer, self.prompt_style)
         self.lock = threading.RLock()
         install_attention(self.language_model)
-        install_head(self.backbone.head)
 
     @classmethod
     def from_pretrained(

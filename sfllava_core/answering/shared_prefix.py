@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from torch.nn import functional as F
-from transformers import AttentionInterface, AttentionMaskInterface, Cache, DynamicCache, DynamicLayer
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -152,32 +152,6 @@ def prefill(language_model: nn.Module, embeddings: Float[Tensor, "length dim"]) 
     return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
 
 
-class RoomyLayer(DynamicLayer):
-    """A layer's cache with room behind its keys and values: a step writes its own there and copies no earlier ones."""
-
-    ROOM = 16  # tokens
-    memory: Tensor
-
-    def update(
-        self,
-        key_states: Float[Tensor, "batch kv_heads queries head_dim"],
-        value_states: Float[Tensor, "batch kv_heads queries head_dim"],
-        *args,
-        **kwargs,
-    ) -> tuple[Float[Tensor, "batch kv_heads keys head_dim"], Float[Tensor, "batch kv_heads keys head_dim"]]:
-        seen = self.get_seq_length()
-        length = seen + key_states.shape[2]
-        if not seen or length > self.memory.shape[3]:
-            batch, heads, _, dim = key_states.shape
-            memory = key_states.new_empty(2, batch, heads, length + self.ROOM, dim)
-            if seen:
-                memory[:, :, :, :seen] = self.memory[:, :, :, :seen]
-            self.memory, self.is_initialized = memory, True
-        self.memory[0, :, :, seen:length], self.memory[1, :, :, seen:length] = key_states, value_states
-        self.keys, self.values = self.memory[:, :, :, :length]
-        return self.keys, self.values
-
-
 class SharedPrefixDecoder:
     """A batch of suffixes over one prefix: `start` runs them, `step` adds a token to each.
 
@@ -188,7 +162,7 @@ class SharedPrefixDecoder:
 
     def __init__(self, language_model: nn.Module, prefix: Prefix, suffixes: list[list[int]]):
         self.language_model, self.prefix = language_model, prefix
-        self.cache = Cache(layer_class_to_replicate=RoomyLayer)
+        self.cache = DynamicCache(config=language_model.config)
         device = language_model.get_input_embeddings().weight.device
         width = max(map(len, suffixes))
         self.padding = torch.tensor([width - len(suffix) for suffix in suffixes], device=device)

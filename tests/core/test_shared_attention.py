@@ -11,7 +11,6 @@ from sfllava_core import VideoLLM, open_ended_prompt
 from sfllava_core.answering import shared_prefix
 from sfllava_core.answering.shared_prefix import (
     PlainDecoder,
-    RoomyLayer,
     SharedPrefixDecoder,
     attend,
     attend_by_scores,
@@ -125,7 +124,7 @@ TEXT = LlamaConfig(
 
 
 def test_long_answers_over_a_prefix_are_those_of_the_whole_sequence():
-    """Longer than the room behind the keys, several times; and what the last layer leaves out, nobody reads."""
+    """What the last layer leaves out, nobody reads."""
     torch.manual_seed(0)
     model = LlamaModel(TEXT).double().eval()
     install_attention(model)
@@ -136,13 +135,10 @@ def test_long_answers_over_a_prefix_are_those_of_the_whole_sequence():
         whole = [torch.cat([embeddings, own(torch.tensor(suffix))]) for suffix in suffixes]
         apart = [PlainDecoder(model, one) for one in whole]
         torch.testing.assert_close(decoder.start(), torch.cat([one.start() for one in apart]), rtol=0, atol=1e-12)
-        memory, kept = decoder.cache.layers[0].keys.data_ptr(), 0
-        for token in range(2 * RoomyLayer.ROOM + 3):
+        for token in range(9):
             ids = torch.tensor([[token], [63 - token]])
             expected = torch.cat([one.step(row[None]) for one, row in zip(apart, ids)])
             torch.testing.assert_close(decoder.step(ids), expected, rtol=0, atol=1e-12)
-            kept += decoder.cache.layers[0].keys.data_ptr() == memory
-        assert kept == RoomyLayer.ROOM  # so many steps copied nothing of the tokens before them
 
 
 @pytest.mark.parametrize("shared", [True, False])
