@@ -257,6 +257,9 @@ def status(
     show_table(status_rows(folder))
 
 
+Into = Annotated[Path | None, Option(show_default=False, help="a page that the tables go into, docs/benchmarks.md")]
+
+
 @speed.callback(epilog="Example: sfllava speed --model data/tiny --questions 1 5")
 def seconds_a_question(
     context: Context,
@@ -266,15 +269,14 @@ def seconds_a_question(
     new_tokens: Annotated[int, Option(help="length of each answer")] = 16,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, mps")] = "auto",
     dtype: Annotated[str, Option(help="float32, float16, bfloat16")] = "auto",
-    into: Annotated[
-        Path | None, Option(show_default=False, help="a page that the tables go into, docs/benchmarks.md")
-    ] = None,
+    into: Into = None,
 ) -> None:
     """Seconds a question, nothing shared against all; `decode`: frames a second."""
     if context.invoked_subcommand:
         return
+    from sfllava_bench.benchmark_page import write_into
     from sfllava_bench.random_models import random_llm
-    from sfllava_bench.speed import run, write_into
+    from sfllava_bench.speed import run
     from sfllava_core import VideoLLM
 
     required(video)  # before a model is made for nothing
@@ -285,7 +287,7 @@ def seconds_a_question(
     llm = make(model, device=device, dtype=dtype)
     lines = run(llm, video, tuple(questions), new_tokens)
     if into is not None:
-        write_into(into, lines, llm.device)
+        write_into(into, lines, llm.device.type)
 
 
 @command(speed, "speed decode --films 20")
@@ -296,9 +298,14 @@ def decode(
     seeking: Annotated[
         bool, Option("--seeking", help="too: a 720p file of that length, gone through and sought in")
     ] = False,
+    pools: Annotated[
+        list[int], Option(metavar="NUMBER...", show_default=False, help="too: the films by so many decode workers")
+    ] = [],  # noqa: B006
+    into: Into = None,
 ) -> None:
     """Frames a second: the decoding service against a child for each video, seeking against going through."""
-    from sfllava_bench.decoding_speed import compare_decoding, compare_seeking
+    from sfllava_bench.benchmark_page import write_tables
+    from sfllava_bench.decoding_speed import compare_decoding, compare_pools, compare_seeking
 
     if num_frames < 1:
         raise ValueError(f"--num-frames {num_frames}: give at least 1")
@@ -306,10 +313,16 @@ def decode(
         raise ValueError(f"--films {films}: give at least 1, or 0 for all")
     if not 0 < minutes <= 600:
         raise ValueError(f"--minutes {minutes:g}: give a number above 0, of at most 600")
-    show_table(compare_decoding(films or None, num_frames, 60 * minutes))
-    if seeking:
-        show_table(compare_seeking(60 * minutes, tuple(sorted({8, num_frames}))))
+    if min(pools, default=1) < 1:
+        raise ValueError(f"--pools {min(pools)}: give at least 1")
+    tables = [compare_decoding(films or None, num_frames, 60 * minutes)]
+    tables += [compare_pools(films or None, num_frames, pools)] if pools else []
+    tables += [compare_seeking(60 * minutes, tuple(sorted({8, num_frames})))] if seeking else []
+    for rows in tables:
+        show_table(rows)
     print("the same frames to the last pixel, both ways")
+    if into is not None:
+        write_tables(into, "decode", *tables)
 
 
 @command(speed, "speed engine --records 20000")
@@ -317,13 +330,18 @@ def engine(
     records: Annotated[int, Option(help="answers of a model that answers at once")] = 20_000,
     each: Annotated[int, Option(help="questions about each video")] = 5,
     workers: Annotated[list[int], Option(metavar="NUMBER...", help="with Ray; 0 for none")] = [1, 2],  # noqa: B006
+    into: Into = None,
 ) -> None:
     """Records a second and memory of all that is around a model: one process against Ray."""
+    from sfllava_bench.benchmark_page import write_tables
     from sfllava_bench.engine_speed import compare_engines
 
     if min(records, each) < 1 or min(workers) < 0:
         raise ValueError(f"--records {records} --each {each} --workers {min(workers)}: give at least 1, 1 and 0")
-    show_table(compare_engines(records, each, [number for number in workers if number]))
+    rows = compare_engines(records, each, [number for number in workers if number])
+    show_table(rows)
+    if into is not None:
+        write_tables(into, "engine", rows)
 
 
 @takes(loading=model_options)

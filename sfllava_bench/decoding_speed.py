@@ -7,18 +7,21 @@ service; a long file of 720p, made on the spot, is gone through and sought in.
 
 import math
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from tqdm import tqdm
 
+from sfllava_bench.answers.prefetch import prefetch
 from sfllava_core.defaults import CLIP, POCKETBENCH, required
 from sfllava_core.video.decoders.pyav import PyAVReader
 from sfllava_core.video.folder import VIDEO_SUFFIXES
 from sfllava_core.video.frames import sample_frame_indices
 from sfllava_core.video.reading import read_frames
-from sfllava_core.video.service import service
+from sfllava_core.video.service import cores, service, set_workers
 
 
 def compare_decoding(films: int | None, num_frames: int, seconds: float) -> list[dict[str, object]]:
@@ -27,13 +30,43 @@ def compare_decoding(films: int | None, num_frames: int, seconds: float) -> list
     Raises:
         RuntimeError: the two ways gave different frames.  FileNotFoundError: no films; they come with a clone.
     """
-    folder = required(POCKETBENCH / "videos")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in VIDEO_SUFFIXES)[:films]
+    paths = pocketbench(films)
     rows = [row(f"{len(paths)} films", paths, num_frames)]
     with TemporaryDirectory(prefix="sfllava-") as temporary:
         long = Path(temporary) / "long.mp4"
         length = repeat(required(CLIP), long, seconds)
         rows.append(row(f"one file of {length:.0f} s", [long], num_frames))
+    return rows
+
+
+def pocketbench(films: int | None) -> list[Path]:
+    """PocketBench's films, the first so many; None: all."""
+    folder = required(POCKETBENCH / "videos")
+    return sorted(path for path in folder.iterdir() if path.suffix in VIDEO_SUFFIXES)[:films]
+
+
+def compare_pools(number: int | None, num_frames: int, sizes: Sequence[int]) -> list[dict[str, object]]:
+    """Frames a second of PocketBench's films, read as a run reads them, by so many workers; a row for each size.
+
+    number: of films, the first ones; None: all.
+
+    Raises:
+        FileNotFoundError: no films; they come with a clone.
+    """
+    films, rows, first = [str(path) for path in pocketbench(number)], [], 0.0
+    try:
+        for size in sizes:
+            set_workers(size)
+            read = partial(read_frames, num_frames=num_frames)
+            list(prefetch(films[:size] * 2, read, workers=size, count=size))  # the workers are there
+            began = time.perf_counter()
+            frames = sum(len(one.frames) for one in prefetch(films, read, workers=size, count=2 * size))
+            rate = frames / (time.perf_counter() - began)
+            first = first or rate
+            rows.append({"decode workers": size, "films": len(films), "frames": frames,
+                         "frames/s": f"{rate:.0f}", "ratio": f"{rate / first:.1f} x"})  # fmt: skip
+    finally:
+        set_workers(cores())
     return rows
 
 

@@ -31,7 +31,8 @@ def compare_engines(records: int, each: int, workers: list[int]) -> list[dict[st
     with TemporaryDirectory(prefix="sfllava-") as folder:
         for number in (0, *workers):
             row, answers = measure(experiment, number, Path(folder) / str(number))
-            rows.append(row)
+            once = float(rows[0]["ms a video"]) if rows else float(row["ms a video"])
+            rows.append({**row, "more than one process, ms": f"{float(row['ms a video']) - once:+.2f}"})
             first = first or answers
             if answers != first:
                 raise RuntimeError(f"{row['way']}: other answers than in one process")
@@ -43,7 +44,7 @@ def measure(experiment: Experiment, workers: int, folder: Path) -> tuple[dict[st
     if not workers:
         return measured(StubModel(), experiment, folder, "one process")
     with RayEngine(workers, gpus=0) as engine:
-        return measured(engine(StubModel), experiment, folder, f"Ray, {workers} workers")
+        return measured(engine(StubModel), experiment, folder, f"Ray, {workers} worker{'s' * (workers > 1)}")
 
 
 def measured(llm: object, experiment: Experiment, folder: Path, way: str) -> tuple[dict, dict[str, list[str]]]:

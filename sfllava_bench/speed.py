@@ -8,9 +8,7 @@ answers are made of (answer_speed.py), and how exact the attention is that makes
 """
 
 import platform
-import re
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import torch
@@ -157,20 +155,6 @@ def errors(shape: ModelShape, prefix: int, device: torch.device) -> Iterator[str
     yield f"| in | {' | '.join(WAYS)} |\n|{'---|' * (len(WAYS) + 1)}"
     for dtype, found in attention_errors(shape.heads, shape.kv_heads, shape.head_dim, prefix, device).items():
         yield f"| {str(dtype).removeprefix('torch.')} | {' | '.join(f'{error:.1e}' for error in found.values())} |"
-
-
-def write_into(page: Path, lines: list[str], device: torch.device) -> None:
-    """Put what was measured between a Markdown page's `<!-- speed cpu -->` (or cuda) and `<!-- end -->`.
-
-    Raises:
-        ValueError: the page has no such place.
-    """
-    text, mark = page.read_text(encoding="utf-8"), f"<!-- speed {device.type} -->"
-    place = re.compile(rf"({re.escape(mark)}\n).*?(<!-- end -->)", re.DOTALL)
-    measured = "\n".join([f"Measured on {date.today()}.", *lines])
-    if not place.search(text):
-        raise ValueError(f"{page}: it has no {mark} ... <!-- end -->, between which the tables go")
-    page.write_text(place.sub(lambda found: f"{found[1]}{measured}\n{found[2]}", text), encoding="utf-8")
 
 
 def bounds(budget: Budget, shape: ModelShape, hardware: GPU, count: int, shared: bool, dtype: torch.dtype) -> Seconds:

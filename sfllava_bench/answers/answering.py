@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,20 @@ from sfllava_core.video.integrity import VideoError
 
 OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 OF_ONE_QUESTION = (PromptError, ContextError, *OUT_OF_MEMORY)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A video that is ready to be asked.
+
+    record: what is to be said of it.  stages: seconds that it has cost, beside those of the video's own stopwatch.
+    seconds: in all, so far.
+    """
+
+    video: object
+    record: Record
+    stages: dict[str, float]
+    seconds: float
 
 
 class FilmFeatures:
@@ -68,10 +83,24 @@ def answer_video(
     Raises:
         JudgeError: the language model cannot be used, or does not answer any more.
     """
+    seen = look(llm, experiment, questions, decoded, shared=shared, words=words, read=read)
+    yield from answer_seen(llm, experiment, questions, seen, batch, words) if isinstance(seen, Seen) else [seen]
+
+
+def look(
+    llm: VideoModel,
+    experiment: Experiment,
+    questions: list[Question],
+    decoded: Decoded,
+    *,
+    shared: FilmFeatures | None = None,
+    words: Words | None = None,
+    read: Read | None = None,
+) -> Seen | list[Record]:
+    """The first half of `answer_video`: a video watched or told, or failures of its questions."""
     start = time.perf_counter()
     if decoded.error is not None:
-        yield [failure(question, "video", decoded.error) for question in questions]
-        return
+        return [failure(question, "video", decoded.error) for question in questions]
     try:
         if experiment.told:
             frames = decoded.frames.sampled(experiment.method.sample)
@@ -79,33 +108,41 @@ def answer_video(
         else:
             frames, video = watch(llm, experiment, decoded.frames, shared)
     except VideoError as error:
-        yield [failure(question, "video", error) for question in questions]
-        return
+        return [failure(question, "video", error) for question in questions]
     except (ContextError, *OUT_OF_MEMORY) as error:
         release_memory()
-        yield [failure(question, "watch", error) for question in questions]
-        return
+        return [failure(question, "watch", error) for question in questions]
+    record = {
+        "watched": decoded.video,
+        "questions": len(questions),
+        "frames": [int(index) for index in frames.indices],
+        "total_frames": int(frames.total),
+        "decoder": frames.decoder,
+    }
+    part = 1 if shared is None else shared.experiments
+    stages = {"decode": decoded.seconds / part, "waited": decoded.waited / part}
+    return Seen(video, record, stages, time.perf_counter() - start)
+
+
+def answer_seen(
+    llm: VideoModel | None,
+    experiment: Experiment,
+    questions: list[Question],
+    seen: Seen,
+    batch: int = 16,
+    words: Words | None = None,
+) -> Iterator[list[Record]]:
+    """The second half of `answer_video`; a video that was told needs no model here where a server reads."""
+    start, video = time.perf_counter() - seen.seconds, seen.video
     for first in range(0, len(questions), batch):
         some = questions[first : first + batch]
         if experiment.worded:  # what a server has said is not waited with until others are through
             yield from ([record] for record in ask_in_words(experiment, video, some, words))
         else:
             yield ask(llm, experiment, video, some)
-    part = 1 if shared is None else shared.experiments
-    stages = {"decode": decoded.seconds / part, "waited": decoded.waited / part, **video.stopwatch.seconds}
-    stages["total"] = time.perf_counter() - start
-    yield [
-        {
-            "watched": decoded.video,
-            "questions": len(questions),
-            "frames": [int(index) for index in frames.indices],
-            "total_frames": int(frames.total),
-            "decoder": frames.decoder,
-            "visual_tokens": len(video.tokens),
-            "prefix_bytes": int(video.prefix_bytes),
-            "seconds": {stage: round(value, 6) for stage, value in stages.items()},
-        }
-    ]
+    stages = {**seen.stages, **video.stopwatch.seconds, "total": time.perf_counter() - start}
+    size = {"visual_tokens": len(video.tokens), "prefix_bytes": int(video.prefix_bytes)}
+    yield [{**seen.record, **size, "seconds": {stage: round(value, 6) for stage, value in stages.items()}}]
 
 
 def watch(llm: VideoModel, experiment: Experiment, frames: Frames, shared: FilmFeatures | None):

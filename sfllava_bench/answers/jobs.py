@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from sfllava_bench.answers.answering import FilmFeatures, answer_video, failure
+from sfllava_bench.answers.answering import FilmFeatures, Seen, answer_video, failure, look
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.prefetch import Decoded
 from sfllava_bench.answers.surroundings import Surroundings
 from sfllava_bench.answers.video_model import Elsewhere, VideoModel
+from sfllava_bench.captions.captioner import Clips
+from sfllava_bench.captions.carried import Carried, CarriedWords
 from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import Question
 from sfllava_core.methods.base import Method
@@ -25,15 +27,20 @@ from sfllava_core.video.integrity import VideoError
 
 Questions = dict[str, list[Question]]  # by the experiment's id
 Named = tuple[str, list[Record]]  # records, and the id of the experiment that they belong to
+Found = tuple[str | Clips, list[Record] | Seen]  # of a worker: also captions, and videos told, which a server reads
 
 
 @dataclass(frozen=True)
 class Job:
-    """A video, what is asked of it, and the place of the group of experiments that share its frames."""
+    """A video, what is asked of it, and the place of the group of experiments that share its frames.
+
+    carried: what the driver knows of captions and sub-questions, where they have a say.
+    """
 
     group: int
     video: str
     asked: Questions
+    carried: Carried | None = None
 
 
 class WorkerLost(RuntimeError):
@@ -97,8 +104,8 @@ class FilmWork:
         seconds = time.perf_counter() - start
         return Decoded(job.video, frames, error, seconds, waited=seconds)
 
-    def records(self, llm: VideoModel, job: Job, decoded: Decoded, words: Words | None = None) -> Iterator[Named]:
-        """A job's records, a batch of one experiment's at a time.
+    def records(self, llm: VideoModel, job: Job, decoded: Decoded, words: Words | None = None) -> Iterator[Found]:
+        """A job's records, a batch of one experiment's at a time; a video told, where nobody here reads.
 
         words: captions and language models, for experiments where one has a say.
         """
@@ -111,15 +118,23 @@ class FilmWork:
                 ways.setdefault(own.get(question.key, experiment.method), []).append(question)
             for method, some in ways.items():
                 one, part = replace(experiment, method=method), decoded.share(len(ways))
+                if one.told and one.reasoner is None:  # the driver has it
+                    yield experiment.id, look(llm, one, some, part, shared=shared, **told)
+                    continue
                 for records in answer_video(llm, one, some, part, batch=self.batch, shared=shared, **told):
                     yield experiment.id, records
 
-    def answer(self, llm: VideoModel, job: Job, read: Decoded, waited: float) -> list[Named]:
-        """All of a job's records at once, by experiment."""
+    def answer(self, llm: VideoModel, job: Job, read: Decoded, waited: float) -> list[Found]:
+        """All that comes of a job on a worker, by experiment; new captions first."""
+        decoded, words = replace(read, waited=min(waited, read.seconds)), CarriedWords(llm, job.carried or Carried())
+        seen: list[Found] = []
         found: dict[str, list[Record]] = {}
-        for name, records in self.records(llm, job, replace(read, waited=min(waited, read.seconds))):
-            found.setdefault(name, []).extend(records)
-        return list(found.items())
+        for name, records in self.records(llm, job, decoded, words):
+            if isinstance(records, Seen):
+                seen.append((name, records))
+            else:
+                found.setdefault(name, []).extend(records)
+        return [*words.made.items(), *seen, *found.items()]
 
     def given_up(self, job: Job, error: WorkerLost) -> list[Named]:
         """The records of a job that nobody came back from."""

@@ -10,6 +10,7 @@ always balance. Where the machine or the model is at fault the run stops: that i
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from sfllava_bench.answers.answering import Seen, answer_seen
 from sfllava_bench.answers.counts import Outcome, collect, read_outcome
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
 from sfllava_bench.answers.jobs import FilmWork, Questions, WorkerLost, Workers
@@ -24,8 +26,11 @@ from sfllava_bench.answers.journal import Journal, Record
 from sfllava_bench.answers.prefetch import prefetch
 from sfllava_bench.answers.progress import Progress
 from sfllava_bench.answers.video_model import VideoModel, facts_of
+from sfllava_bench.captions.captioner import Clips
+from sfllava_bench.captions.carried import CarriedJobs
 from sfllava_bench.captions.words import Words
 from sfllava_bench.questions.records import Question
+from sfllava_bench.scores.chat import Judge
 from sfllava_core import __version__
 from sfllava_core.video.folder import VideoFolder
 
@@ -71,10 +76,6 @@ def run(
     for one in experiments:
         if one.without_reasoner:
             raise ExperimentError(one.without_reasoner)
-        if one.worded and isinstance(llm, Workers):
-            raise ExperimentError(
-                f"{one.id}: captions, and what a language model says, are written by one process: use --engine local"
-            )
     with ExitStack() as stack:
         journals: dict[str, Journal] = {}
         left: Questions = {}
@@ -89,7 +90,7 @@ def run(
         expected = sum(journal.settings["expected"] for journal in journals.values())
         counts = Counter(question.video for questions in left.values() for question in questions)
         bar = stack.enter_context(Progress(counts, expected - counts.total(), shown=progress))
-        words = None if isinstance(llm, Workers) else stack.enter_context(Words(llm, out))
+        words = stack.enter_context(Words(llm, out))
         asked = records_of(llm, experiments, videos, left=left, batch=batch, words=words)
         answering = stack.enter_context(closing(asked))
         for name, records in answering:
@@ -134,17 +135,40 @@ def records_of(
     if words is None and any(one.worded for one in experiments):
         raise ExperimentError("captions are kept in a folder: give words=Words(llm, out), or use `run`")
     left = {experiment.id: experiment.questions() for experiment in experiments} if left is None else left
-    work = FilmWork(experiments, videos, left, batch)
     if isinstance(llm, Workers):
-        with closing(llm.each(work, [job for jobs in work.jobs(left) for job in jobs])) as doing:
-            for job, found in doing:
-                yield from work.given_up(job, found) if isinstance(found, WorkerLost) else found
+        yield from records_of_workers(llm, experiments, videos, left, batch, words)
         return
+    work = FilmWork(experiments, videos, left, batch)
     for place, jobs in enumerate(work.jobs(left)):
         names, read = [job.video for job in jobs], partial(work.frames, llm, place)
         with closing(prefetch(names, read, workers=videos.workers, count=videos.prefetch)) as reading:
             for job, decoded in zip(jobs, reading):
                 yield from work.records(llm, job, decoded, words)
+
+
+def records_of_workers(
+    llm: Workers,
+    experiments: Sequence[Experiment],
+    videos: VideoFolder,
+    left: Questions,
+    batch: int,
+    words: Words | None,
+) -> Iterator[tuple[str, list[Record]]]:
+    """`records_of`, by workers. Captions that they made are written here, and servers asked from here."""
+    by_id = {one.id: one for one in experiments}
+    served = [replace(one, reasoner=None) if isinstance(one.reasoner, Judge) else one for one in experiments]
+    work = FilmWork(served, videos, left, batch)
+    jobs = CarriedJobs([job for jobs in work.jobs(left) for job in jobs], words, by_id)
+    with closing(llm.each(work, jobs)) as doing:
+        for job, found in doing:
+            for name, records in work.given_up(job, found) if isinstance(found, WorkerLost) else found:
+                if isinstance(name, Clips):
+                    words.book(name).keep(records)
+                elif isinstance(records, Seen):
+                    answered = answer_seen(None, by_id[name], job.asked[name], records, batch, words)
+                    yield from ((name, some) for some in answered)
+                else:
+                    yield name, records
 
 
 def unanswered(journal: Journal, questions: list[Question], retry_failed: bool) -> list[Question]:

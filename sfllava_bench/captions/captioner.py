@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sfllava_bench.answers.counts import Counts
 from sfllava_bench.answers.journal import Journal, Record
-from sfllava_bench.answers.video_model import VideoModel, model_fingerprint
+from sfllava_bench.answers.video_model import Elsewhere, VideoModel, facts_of
 from sfllava_bench.captions.telling import tell
 from sfllava_core.methods.base import Method
 from sfllava_core.methods.slowfast import uniform
@@ -141,7 +141,7 @@ class Captions:
         JournalError: the file is of another model or other settings, or in use.
     """
 
-    def __init__(self, llm: VideoModel, path: str | Path, clips: Clips = EGOSCHEMA):
+    def __init__(self, llm: VideoModel | Elsewhere, path: str | Path, clips: Clips = EGOSCHEMA):
         self.llm, self.clips = llm, clips
         self.journal = Journal(path, "captions", caption_settings(llm, clips))
         self.begun, self.whole = begun_in(self.journal.records), captions_in(self.journal.records)
@@ -164,16 +164,22 @@ class Captions:
             self.whole[name] = caption_video(self.llm, read, name, self.clips, made, keep)
         return self.whole[name]
 
+    def keep(self, records: Sequence[Record]) -> None:
+        """Write down captions that were made elsewhere; what is here already stays as it is."""
+        for record in records:
+            made = self.begun.setdefault(record["video"], [])
+            if record["first"] == len(made):
+                self.journal.append(record)
+                made.extend(record["captions"])
+                if len(made) == record["clips"]:
+                    self.whole[record["video"]] = made
 
-def caption_settings(llm: VideoModel, clips: Clips) -> Record:
+
+def caption_settings(llm: VideoModel | Elsewhere, clips: Clips) -> Record:
     """All that a caption depends on."""
-    return {
-        "model": model_fingerprint(llm.model),
-        "dtype": str(llm.model.dtype).removeprefix("torch."),
-        "device": llm.device.type,
-        "prompt_style": llm.prompt_style,
-        "clips": {**asdict(clips), "together": None},
-    }
+    known = facts_of(llm).settings
+    of_the_model = {name: known[name] for name in ("model", "dtype", "device", "prompt_style")}
+    return {**of_the_model, "clips": {**asdict(clips), "together": None}}
 
 
 def caption_videos(

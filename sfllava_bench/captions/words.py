@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.subquestions import TEMPERATURE, ask_for_subquestions
-from sfllava_bench.answers.video_model import VideoModel
+from sfllava_bench.answers.video_model import Elsewhere, VideoModel
 from sfllava_bench.captions.captioner import Captions, Clips, Read, caption_settings, clip_embeddings, read_captions
 from sfllava_bench.captions.methods import Asker, Told
 from sfllava_bench.captions.own_model import own_language_model
@@ -69,10 +69,11 @@ class ToldVideo:
 class Words:
     """Captions and language models of a run. Use it with `with`; nothing is opened before it is needed.
 
-    llm: the run's model, which makes captions.  out: the folder of the runs; captions are kept in out/captions.
+    llm: the run's model, which makes captions; or workers that have it (`carried.py`).
+    out: the folder of the runs; captions are kept in out/captions.
     """
 
-    def __init__(self, llm: VideoModel, out: str | Path):
+    def __init__(self, llm: VideoModel | Elsewhere, out: str | Path):
         self.llm, self.folder, self.stack = llm, Path(out) / "captions", ExitStack()
         self.books: dict[Clips, Captions] = {}
         self.files: dict[Path, dict[str, str | list[str]]] = {}

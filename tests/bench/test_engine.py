@@ -17,24 +17,29 @@ import pytest
 
 from sfllava_bench.answers.counts import read_outcome
 from sfllava_bench.answers.experiment import Experiment
-from sfllava_bench.answers.journal import count_answered
+from sfllava_bench.answers.journal import count_answered, read_journal
 from sfllava_bench.answers.loop import once, run
 from sfllava_bench.engine.cluster import PATIENT, PREFIX, RayEngine, temporary_folder
 from sfllava_bench.engine.stub import StubModel, StubVideos
 from sfllava_bench.questions.annotations import load_annotations
+from sfllava_bench.questions.records import MULTIPLE_CHOICE
 from sfllava_bench.reports.status import status_rows
+from sfllava_bench.runs.own import own_experiments
 from sfllava_bench.runs.reproduce import reproduce
+from sfllava_bench.scores.chat import Judge
 from sfllava_core import parse_spec
 from sfllava_core.backbones.base import ModelError
 from sfllava_core.defaults import ROOT
+from sfllava_core.methods.dcode import DCoDe
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.integrity import HostError
 
 from .engine_films import STUB, Changing, Films, Gone, Told, asked, refuse, tiny
+from .judge_server import JudgeServer, body_of
 from .test_interrupts import alive, children
 
 pytest.importorskip("ray")
-TINY = ROOT / "data" / "tiny"
+TINY, POCKETBENCH = ROOT / "data" / "tiny", ROOT / "data" / "pocketbench"
 SPEC = parse_spec("frames4_slow2-to2x2_fastall-to1x1")
 HERE = {**PATIENT, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 AGENTS: list[int] = []  # of Ray's that was killed: they notice within a minute, so they are looked for at the end
@@ -69,6 +74,15 @@ def pool(engine, told):
     if engine.pool is None:
         engine(partial(Told, told))
     return engine.pool
+
+
+@pytest.fixture
+def films():
+    """Two films of PocketBench, and their questions with options, as `own_experiments` takes them."""
+    return {
+        "benchmark": "pocketbench", "model": str(TINY), "annotations": POCKETBENCH, "videos": POCKETBENCH / "videos",
+        "max_videos": 2, "task": MULTIPLE_CHOICE,
+    }  # fmt: skip
 
 
 def command_of(pid: int) -> str:
@@ -195,6 +209,33 @@ def test_two_workers_give_the_records_of_one_process(engine, llm, excerpts, tmp_
     assert "ray: 2" in there["a"].sessions[0]["workers"] and here["a"].fingerprint == there["a"].fingerprint
     results = reproduce(first, tmp_path / "there", engine=engine, progress=False, say=lambda text: None)
     assert results.counts.answered == len(questions)  # found answered: by whom makes no difference
+
+
+def test_captions_and_sub_questions_are_those_of_one_process(engine, llm, films, tmp_path):
+    """By workers' models, written by this process, which alone asks servers; the first film has captions already."""
+    told, parts = (
+        body_of("prediction: B\nframe relevance: [3, 3, 3, 3, 3, 3]"),
+        body_of('["Who is it?", "What moves?"]'),
+    )
+    with JudgeServer([told]) as reads, JudgeServer([parts]) as takes_apart:
+        options = {**films, "max_new_tokens": 3}
+        some = own_experiments(["llovi", "videotree"], **options, reasoner=Judge("stub", reads.url))
+        apart = {"reasoner": Judge("stub", takes_apart.url), "subquestions": "original"}
+        some += own_experiments([str(DCoDe(6, 4, 0.6, 40, 0.95))], **options, **apart)
+        some += [replace(one, id="by itself") for one in own_experiments(["llovi"], **options, reasoner="own")]
+        outcomes, requests, captions = {}, {}, {}
+        for where, model in (("here", lambda: llm), ("there", lambda: engine(tiny))):
+            first = replace(some[0], id="first", asked=tuple(some[0].questions()[:1]))
+            run(llm, [first], VideoFolder(films["videos"]), tmp_path / where, progress=False)
+            reads.requests.clear(), takes_apart.requests.clear()
+            outcomes[where] = run(model(), some, VideoFolder(films["videos"]), tmp_path / where, progress=False)
+            requests[where] = sorted(map(json.dumps, reads.requests + takes_apart.requests))
+            captions[where] = read_journal(next((tmp_path / where / "captions").glob("*.jsonl")))
+    for one in some:
+        assert said(outcomes["here"][one.id]) == said(outcomes["there"][one.id])
+        assert len(outcomes["there"][one.id].answers) == 10, outcomes["there"][one.id].failures
+    assert requests["here"] == requests["there"] and len(requests["here"]) >= 30
+    assert captions["here"] == captions["there"] and len({one["video"] for one in captions["there"][1]}) == 2
 
 
 def test_workers_that_cannot_be_are_refused(engine, tmp_path):

@@ -123,6 +123,24 @@ TEXT = LlamaConfig(
 )  # fmt: skip
 
 
+def test_long_answers_over_a_prefix_are_those_of_the_whole_sequence():
+    """What the last layer leaves out, nobody reads."""
+    torch.manual_seed(0)
+    model = LlamaModel(TEXT).double().eval()
+    install_attention(model)
+    embeddings, suffixes = torch.randn(40, 32, dtype=torch.float64), [[3, 4, 5], [6]]
+    decoder = SharedPrefixDecoder(model, prefill(model, embeddings), suffixes)
+    own = model.get_input_embeddings()
+    with torch.no_grad():
+        whole = [torch.cat([embeddings, own(torch.tensor(suffix))]) for suffix in suffixes]
+        apart = [PlainDecoder(model, one) for one in whole]
+        torch.testing.assert_close(decoder.start(), torch.cat([one.start() for one in apart]), rtol=0, atol=1e-12)
+        for token in range(9):
+            ids = torch.tensor([[token], [63 - token]])
+            expected = torch.cat([one.step(row[None]) for one, row in zip(apart, ids)])
+            torch.testing.assert_close(decoder.step(ids), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_ids_may_come_from_another_device(shared):
     """Of a model on several GPUs the head, whose likeliest ids are run next, is not where the embeddings are.

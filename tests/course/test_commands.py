@@ -423,6 +423,21 @@ def test_seeking_is_compared_with_going_through(capsys):
     assert last == "the same frames to the last pixel, both ways"
 
 
+def test_decoding_is_measured_by_the_number_of_workers(capsys, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- speed decode -->\nold\n<!-- end -->\n<!-- speed engine -->\nkept\n<!-- end -->\n")
+    words = ["speed", "decode", "--films", "2", "--num-frames", "4", "--minutes", "0.1", "--pools", "1", "2"]
+    assert run_here([*words, "--into", str(page)]) == 0
+    one, two = (line.split() for line in capsys.readouterr().out.splitlines()[-3:-1])
+    assert one[:3] == ["1", "2", "8"] and two[:3] == ["2", "2", "8"] and one[-2:] == ["1.0", "x"]
+    assert float(two[4]) == pytest.approx(int(two[3]) / int(one[3]), abs=0.06)
+    text = page.read_text()
+    assert text.endswith("<!-- speed engine -->\nkept\n<!-- end -->\n") and "old" not in text
+    assert "| decode workers | films | frames | frames/s | ratio |\n|---|---|---|---|---|\n| 1 | 2 | 8 |" in text
+    assert run_here([*words[:2], "--pools", "0"]) == 1
+    assert "--pools 0: give at least 1" in capsys.readouterr().err
+
+
 def test_other_frames_are_no_speed(monkeypatch, capsys):
     from sfllava_bench import decoding_speed
 
