@@ -26,10 +26,11 @@ from pocket2.world import COLOURS, NAMES, PLACES
 HALF = HEAD // 2
 SLOW = [*range(6, HALF), *range(HALF + 6, HEAD)]  # 20 coordinates of a head that barely turn
 CLOCK, NOON = 5, 600  # the RoPE pair that tells time (0.00075 a place), and the place where the clock reads nothing
-GLIMPSE = 0.15  # how much of a thing a visual token shows at most, after the first layer
+GLIMPSE = 0.2  # how much of a thing a visual token has to show
+SHARP = 40.0  # of a neuron's bend
 CLOCK_AT_BEGIN = 0.05 * 13.9  # what the clock writes into the beginning itself
 READ = 1.5  # how much of a logit one mark is worth
-MARK = 2.0  # how large the mark of a visual token is
+MARK = 3.0  # how large the mark of a visual token is
 Match = list[tuple[int, int, float]]
 
 
@@ -124,6 +125,7 @@ def _words(model, tokenizer) -> None:
         word(f" {colour}", at("paper", i))
     for i in range(10):
         word(f" {i}", at("digit", i), 1.0, at("answer_digit", i))
+        read[one(f" {i}"), at("answer_digit", i)] = 2 * READ
     for i, place in enumerate(PLACES):
         word(f" {place}", at("place", i))
     for i, letter in enumerate("ABCDE"):
@@ -154,22 +156,22 @@ def _grammar(model, one) -> None:
     embedding[rows, at("row_word")] = 1.0
     embedding[brackets, at("opened")] = 1.0
     number, where, there = every("asked_kind")
-    read[things, number], read[things, where], read[things, there] = -READ, -READ, -READ
+    read[things, number], read[things, where], read[things, there] = -3 * READ, -READ, -READ
     for words, kind in ((digits, number), (rows, where), (letters, at("opened")), (sides, at("row_word"))):
         read[words, kind], read[words, at("text")] = READ, -READ
     for word, seen in ((yes, READ), (no, -READ)):
         read[word, at("answer_seen")], read[word, at("text")] = seen, -READ
         read[word, there] = 1.5 * READ - 0.5 * seen
     for other in (things, digits, rows, [yes, no]):
-        read[other, at("opened")], read[other, at("row_word")], read[other, at("ended")] = -READ, -READ, -READ
+        read[other, at("opened")], read[other, at("row_word")], read[other, at("ended")] = -3 * READ, -READ, -2 * READ
     read[letters, DIMS["letter"]] = -2 * READ
-    read[2, at("ended")], read[one(")"), DIMS["letter"]] = READ, READ
+    read[2, at("ended")], read[one(")"), DIMS["letter"]] = 2 * READ, 2 * READ
 
 
 def _read_the_question(model) -> None:
     """Layer 0: clocks, and what the question asks."""
     clock = head(model, 0, 0)  # a visual token looks at the beginning, the less the farther it stands from it
-    clock.turn(CLOCK, at("visual"), [at("begin")], 0.25, NOON * turn_a_place(CLOCK) - math.pi / 2)
+    clock.turn(CLOCK, at("visual"), [at("begin")], 0.5, NOON * turn_a_place(CLOCK) - math.pi / 2)
     clock.query[SLOW[0], at("visual")], clock.key[SLOW[0], at("visual")] = 2.0, -1.0
     clock.query[SLOW[1], at("text")], clock.key[SLOW[1], at("begin")] = 0.4, 1.0
     clock.value[0, at("begin")], clock.value[0, at("text")] = 1.0, -1.4
@@ -191,50 +193,64 @@ def _read_the_question(model) -> None:
         corner.turn(pair, at("text"), [at("text")], 0.6, turn_a_place(pair))
     corner.copy([(at("down"), at("down"), 0.1)])
 
-    mlp = model.model.language_model.layers[0].mlp  # one glimpse of a thing counts as much as a close look
-    for neuron, dim in enumerate(every("thing", "bubbled", "ring")):
-        for weight in (mlp.gate_proj.weight[neuron], mlp.up_proj.weight[neuron], mlp.down_proj.weight[:, neuron]):
-            weight.zero_()
-        mlp.gate_proj.weight[neuron, dim], mlp.gate_proj.weight[neuron, at("visual")] = 4.0, -4.0 * GLIMPSE / MARK
-        mlp.up_proj.weight[neuron, at("visual")] = 1.0
-        mlp.down_proj.weight[dim, neuron] = -1 / (4 * 30 * MARK)
+    _sure(model)
+
+
+def _sure(model) -> None:
+    """Neurons of layer 0 that turn how much of a thing a visual token shows into whether it shows it.
+
+    From GLIMPSE on it counts in full, below half of that not at all: what a coarse token shows of a thing (a fifth and
+    more) says as much as a close look, and the fine tokens' doubts say nothing.
+    """
+    mlp = model.model.language_model.layers[0].mlp
+    read = 13.86 * MARK / (MARK**2 + 2.0) ** 0.5  # a visual token's mark after the norm
+    neuron = 0
+    for dim in every("thing", "bubbled", "ring"):
+        for least, slope in ((0.0, -1.0), (GLIMPSE / 2, 2 / GLIMPSE), (GLIMPSE, -2 / GLIMPSE)):
+            for weight in (mlp.gate_proj.weight[neuron], mlp.up_proj.weight[neuron], mlp.down_proj.weight[:, neuron]):
+                weight.zero_()
+            mlp.gate_proj.weight[neuron, dim], mlp.gate_proj.weight[neuron, at("visual")] = SHARP, -SHARP * least / MARK
+            mlp.up_proj.weight[neuron, at("visual")] = 1.0
+            mlp.down_proj.weight[dim, neuron] = slope * MARK / (SHARP * read**2)
+            neuron += 1
 
 
 def _find(model) -> None:
     """Layer 1: words find what they name."""
     things = head(model, 1, 0)  # "cat" finds cats: where they are, and that there is one
-    things.match(pairs("thing", "thing", 14.0), rest=0.52)
+    things.match(pairs("thing", "thing", 2.3), rest=0.88)
     things.copy(
-        [(at("across"), at("mean_across"), 0.2), (at("down"), at("mean_down"), 0.2), (at("visual"), at("seen"), 0.09)]
-        + [(at("visual"), at("found"), 0.07)]
+        [(at("across"), at("mean_across"), 0.4), (at("down"), at("mean_down"), 0.4), (at("visual"), at("seen"), 0.08)]
+        + [(at("visual"), at("found"), 0.06)]
     )
-    bubbled = head(model, 1, 1)  # "cat" finds bubbles with cats: when they are
-    bubbled.match(pairs("thing", "bubbled", 14.0), rest=0.52)
+    bubbled = head(model, 1, 1)  # "cat" finds the latest bubble with a cat: when it is
+    bubbled.match(pairs("thing", "bubbled", 8.0), rest=1.5)
+    bubbled.turn(4, at("text"), [at("visual")], 0.8)
     bubbled.value[0, at("begin")] = -CLOCK_AT_BEGIN
-    bubbled.copy([(at("clock"), at("found_time"), 0.2), (at("visual"), at("seen_bubbled"), 0.09)])
+    bubbled.copy([(at("clock"), at("found_time"), 0.2), (at("visual"), at("seen_bubbled"), 0.08)])
 
     cards = head(model, 1, 2)  # "red" finds red cards, in the place asked for: their digits
     cards.match([*pairs("paper", "paper", 2.2), *pairs("asked_place", "place", 0.8)], rest=0.65)
-    cards.copy([*pairs("digit", "found_digit", 0.15), (at("visual"), at("found"), 0.07)])
+    cards.copy([*pairs("digit", "found_digit", 0.3), (at("visual"), at("found"), 0.06)])
 
     bubble = head(model, 1, 3)  # "bubble" finds bubbles: their colour, and what is in them
-    bubble.match([(at("bubble_word"), at("ring"), 14.0)], rest=0.5)
+    bubble.match([(at("bubble_word"), at("ring"), 3.0)], rest=0.5)
     bubble.key[SLOW[0], every("ring")] = 1.0  # of any colour
-    bubble.copy([*pairs("bubbled", "found_thing", 0.8), *pairs("ring", "found_ring", 0.8), (at("visual"), at("found"), 0.07)])
+    bubble.copy([*pairs("bubbled", "found_thing", 0.25), *pairs("ring", "found_ring", 0.25), (at("visual"), at("found"), 0.06)])
 
 
 def _find_again(model) -> None:
     """Layer 2: what was found finds something else."""
     visit = head(model, 2, 0)  # "cat" finds the cats that are not where cats mostly are
     visit.match(
-        [*pairs("thing", "thing", 80.0), (at("mean_across"), at("across"), -3.0), (at("mean_down"), at("down"), -3.0)],
+        [*pairs("thing", "thing", 12.0), (at("mean_across"), at("across"), -5.0), (at("mean_down"), at("down"), -5.0)],
         rest=2.0,
     )
-    visit.copy([(at("across"), at("visit_across"), 0.2), (at("down"), at("visit_down"), 0.2)])
+    visit.copy([(at("across"), at("visit_across"), 0.4), (at("down"), at("visit_down"), 0.4)])
 
     keyed = head(model, 2, 1)  # the bubble's colour finds the card of that colour
     keyed.match(pairs("found_ring", "paper", 6.0), rest=1.0)
-    keyed.copy(pairs("digit", "found_digit", 0.15))
+    keyed.copy(pairs("digit", "found_digit", 0.3))
 
 
 def _gather(model) -> None:
@@ -249,7 +265,7 @@ def _gather(model) -> None:
         + [(at("seen"), at("answer_seen"), 0.2)]
     )
     order = head(model, 3, 1)  # first or last: of the things that were in bubbles, the earlier or the later
-    order.match([(at("asked_end", 1), at("found_time"), -60.0)], rest=9.0, blind="visual")
+    order.match([(at("asked_end", 1), at("found_time"), -60.0)], rest=3.0, blind="visual")
     order.query[SLOW[0], at("asked_end", 0)] = 60.0  # the clock falls
     order.query[SLOW[5], at("text")], order.key[SLOW[5], at("seen_bubbled")] = 40.0, 1.0
     order.copy(pairs("thing", "answer_thing", 0.2))
@@ -268,5 +284,5 @@ def _choose_the_letter(model) -> None:
     )
     number.copy(pairs("line", "answer_letter", 0.2))
     seen = head(model, 4, 2)
-    seen.match([(at("asked_seen"), at("seen"), 3.0)], rest=0.6, blind="visual")
+    seen.match([(at("asked_seen"), at("seen"), 10.0)], rest=0.6, blind="visual")
     seen.copy(pairs("line", "answer_letter", 0.2))
