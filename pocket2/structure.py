@@ -158,7 +158,8 @@ def _grammar(model, one) -> None:
     number, where, there = every("asked_kind")
     read[things, number], read[things, where], read[things, there] = -3 * READ, -READ, -READ
     for words, kind in ((digits, number), (rows, where), (letters, at("opened")), (sides, at("row_word"))):
-        read[words, kind], read[words, at("text")] = READ, -READ
+        sure = 2 * READ if words is digits else READ
+        read[words, kind], read[words, at("text")] = sure, -sure
     for word, seen in ((yes, READ), (no, -READ)):
         read[word, at("answer_seen")], read[word, at("text")] = seen, -READ
         read[word, there] = 1.5 * READ - 0.5 * seen
@@ -218,7 +219,7 @@ def _sure(model) -> None:
 def _find(model) -> None:
     """Layer 1: words find what they name."""
     things = head(model, 1, 0)  # "cat" finds cats: where they are, and that there is one
-    things.match(pairs("thing", "thing", 2.3), rest=0.88)
+    things.match(pairs("thing", "thing", 2.3), rest=0.76)
     things.copy(
         [(at("across"), at("mean_across"), 0.4), (at("down"), at("mean_down"), 0.4), (at("visual"), at("seen"), 0.08)]
         + [(at("visual"), at("found"), 0.06)]
