@@ -172,7 +172,7 @@ def _grammar(model, one) -> None:
 def _read_the_question(model) -> None:
     """Layer 0: clocks, and what the question asks."""
     clock = head(model, 0, 0)  # a visual token looks at the beginning, the less the farther it stands from it
-    clock.turn(CLOCK, at("visual"), [at("begin")], 0.5, NOON * turn_a_place(CLOCK) - math.pi / 2)
+    clock.turn(CLOCK, at("visual"), [at("begin")], 0.25, NOON * turn_a_place(CLOCK) - math.pi / 2)
     clock.query[SLOW[0], at("visual")], clock.key[SLOW[0], at("visual")] = 2.0, -1.0
     clock.query[SLOW[1], at("text")], clock.key[SLOW[1], at("begin")] = 0.4, 1.0
     clock.value[0, at("begin")], clock.value[0, at("text")] = 1.0, -1.4
