@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -77,10 +78,19 @@ def read_video(file: Path) -> UInt8[np.ndarray, "frames 96 96 3"]:
         return np.stack([np.asarray(i.resize((PICTURE, PICTURE), Image.Resampling.BICUBIC)) for i in images])
 
 
+@runtime_checkable
+class Frames(Protocol):
+    """Frames by their numbers: an array, or what draws them when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, numbers: list[int], /) -> UInt8[np.ndarray, "n 96 96 3"]: ...
+
+
 class Film:
     """A video's projected frame features, encoded when first needed."""
 
-    def __init__(self, model: LlavaNextForConditionalGeneration, frames: UInt8[np.ndarray, "frames 96 96 3"]) -> None:
+    def __init__(self, model: LlavaNextForConditionalGeneration, frames: Frames) -> None:
         self.model, self.frames = model, frames
         self.encoded: dict[int, Tensor] = {}
 

@@ -1,15 +1,18 @@
 """Stage 2 of training: the tower's read-outs become the projector.
 
-A projected patch is to be the sum of the words for what it shows (dimension by dimension, `code.py`), of its place in the
-picture and of a mark that it is visual. The projector begins as the read-outs of stage 1, cut off at both ends, and is
-fitted to that sum on still pictures. Next in the data's way: `train` teaches projector and language model to answer.
+A projected patch is to be the sum of the words for what it shows (dimension by dimension, `code.py`), of its place in
+the picture and of a mark that it is visual. The projector begins as the read-outs of stage 1, cut off at both ends, and
+is fitted to that sum on still pictures. Next in the data's way: `train` teaches projector and language model to
+answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 from transformers import LlavaNextForConditionalGeneration
 
@@ -48,7 +51,9 @@ def begin(model: LlavaNextForConditionalGeneration, heads: Heads) -> None:
     model.model.image_newline[at("visual")] = MARK
 
 
-def align(model: LlavaNextForConditionalGeneration, heads: Heads, seed: int, steps: int, log) -> None:
+def align(
+    model: LlavaNextForConditionalGeneration, heads: Heads, seed: int, steps: int, log: Callable[[dict], None]
+) -> None:
     """Fit the projector in place for `steps` steps of 32 still pictures. `log` takes one dict a line."""
     begin(model, heads)
     projector = model.model.multi_modal_projector

@@ -130,7 +130,7 @@ def _lettered(q: Question, place: int) -> Question:
 
 def pictures(film: Film) -> Iterator[Image.Image]:
     """Every frame of a film, drawn anew where something changes."""
-    last = picture = None
+    last, picture = None, Image.new("RGB", (0, 0))
     for time in frame_times(film.frames):
         moment = film.story.at(time)
         if moment != last:
@@ -149,7 +149,7 @@ def video_files(videos: int) -> list[tuple[str, bool]]:
 def write_bench(seed: int, out: Path, videos: int, progress: bool = True) -> None:
     """Write `videos` videos and both annotation files to `out`."""
     (out / "videos").mkdir(parents=True, exist_ok=True)
-    open_rows, choice_rows = [], []
+    open_rows, choice_rows = list[list](), list[list]()
     for index, (name, variable) in enumerate(
         tqdm(video_files(videos), "PocketBench", disable=not progress, mininterval=5)
     ):

@@ -171,7 +171,13 @@ def _families(entry: dict) -> tuple[str, ...]:
 
 def _claim(entry: dict) -> Claim:
     paper = entry.get("paper", {})
-    numbers = lambda of: tuple(map(float, paper[of])) if of in paper else None  # noqa: E731
+
+    def numbers(of: str) -> tuple[float, float] | None:
+        if of not in paper:
+            return None
+        one, two = map(float, paper[of])
+        return one, two
+
     return Claim(
         name=entry["name"],
         families=_families(entry),

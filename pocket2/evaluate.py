@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from tqdm import tqdm
+from transformers import LlavaNextForConditionalGeneration, PreTrainedTokenizerBase
 
 from pocket.evaluate import answer, load
-from pocket.layouts import LAYOUTS, Film, tokens_of
+from pocket.layouts import LAYOUTS, Film, Stream, tokens_of
+from pocket2.bench import Film as BenchFilm
 from pocket2.bench import bench_film, bench_questions
 from pocket2.questions import FAMILIES
 from pocket2.world import draw, frame_times, shrink
@@ -27,17 +30,23 @@ Rows = dict[str, dict[str, list[tuple[int, bool]]]]  # layout -> "family/form" -
 class Drawn:
     """The frames of a film, drawn when asked for."""
 
-    def __init__(self, film) -> None:
+    def __init__(self, film: BenchFilm) -> None:
         self.film, self.times = film, frame_times(film.frames)
 
     def __len__(self) -> int:
         return self.film.frames
 
-    def __getitem__(self, numbers: list[int]) -> np.ndarray:
+    def __getitem__(self, numbers: list[int]) -> UInt8[np.ndarray, "n 96 96 3"]:
         return np.stack([shrink(draw(self.film.story, self.times[n])) for n in numbers])
 
 
-def run_films(model, tokenizer, seed: int, films: int, layouts: dict) -> Rows:
+def run_films(
+    model: LlavaNextForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    seed: int,
+    films: int,
+    layouts: dict[str, tuple[Stream, ...]],
+) -> Rows:
     """Every layout and control on every film."""
     results: Rows = defaultdict(lambda: defaultdict(list))
     other = None
@@ -88,7 +97,10 @@ def table(results: Rows, draws: int = 2000) -> dict:
             "tokens": tokens_of(LAYOUTS[layout]) if layout in LAYOUTS else None,
             "mean": round(float(means[layout][0]), 1),
             "lead": [round(float(v), 1) for v in (lead[0], *np.percentile(lead[1:], [2.5, 97.5]))],
-            "cells": {c: [round(100 * float(np.mean([ok for _, ok in rows])), 1), len(rows)] for c, rows in cells.items()},
+            "cells": {
+                cell: [round(100 * float(np.mean([ok for _, ok in rows])), 1), len(rows)]
+                for cell, rows in cells.items()
+            },
         }
     return found
 

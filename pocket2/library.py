@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float16, UInt8
 from torch import Tensor, nn
 
 from pocket.library import shrunk_page
@@ -16,17 +17,18 @@ from pocket2.tower import frame_features, photograph, pixels
 from pocket2.world import Story
 
 Kind = tuple[int, bool, bool]  # panels, one scene a panel, as one AnyRes page
+Comic = tuple[Story, list[float], Float16[Tensor, "pictures 144 dim"]]
 
 
 class Library:
-    """Lazily drawn comics. `get(kind, indices)` gives stories, times and features (panels, 144, dim); of a page the first
-    feature is that of the whole page."""
+    """Lazily drawn comics. `get(kind, indices)` gives stories, times and features (panels, 144, dim); of a page the
+    first feature is that of the whole page."""
 
     def __init__(self, tower: nn.Module, seed: int) -> None:
         self.tower, self.seed = tower, seed
-        self.shelf: dict[tuple[Kind, int], tuple[Story, list[float], Tensor]] = {}
+        self.shelf: dict[tuple[Kind, int], Comic] = {}
 
-    def get(self, kind: Kind, indices: list[int]) -> list[tuple[Story, list[float], Tensor]]:
+    def get(self, kind: Kind, indices: list[int]) -> list[Comic]:
         """The comics of the given indices."""
         for index in indices:
             if (kind, index) not in self.shelf:
@@ -36,7 +38,7 @@ class Library:
                 self.shelf[kind, index] = story, times, torch.cat(parts).clone()
         return [self.shelf[kind, index] for index in indices]
 
-    def _draw(self, kind: Kind, index: int) -> tuple[Story, list[float], np.ndarray]:
+    def _draw(self, kind: Kind, index: int) -> tuple[Story, list[float], UInt8[np.ndarray, "pictures 96 96 3"]]:
         panels, scenes, as_page = kind
         rng = np.random.default_rng([self.seed, 2, panels, scenes, index])
         story, times = comic(rng, panels, scenes)

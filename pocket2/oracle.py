@@ -88,6 +88,7 @@ class Oracle:
 
     def _hop(self, q: Question, choice: bool) -> float:
         hopper = self.story.hopper
+        assert hopper is not None, q.text
         for how, times in self.looks:
             for time in times:
                 if hopper.begin <= time < hopper.until and shows_corner(how) and shows_thing(hopper.at(time), how):
@@ -138,6 +139,7 @@ def oracle_marks(layouts: dict[str, tuple[Stream, ...]], seed: int, videos: int)
 
 def markdown(marks: Marks) -> str:
     """Accuracy in % by layout and family, open / by letter; `long` and `scene` by kind of film, too."""
+    columns: dict[str, tuple[str, str | None]]
     columns = {family: (family, None) for family in FAMILIES if family not in ("scene", "long")}
     columns |= {f"{family}, {kind}": (family, kind) for family in ("scene", "long") for kind in SCENES}
     lines = [["layout", *columns, "mean"], ["---"] * (len(columns) + 2)]

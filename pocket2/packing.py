@@ -24,11 +24,12 @@ def choose(
     rng: np.random.Generator, asked: dict[str, list[Question]], often: dict[str, float], count: int, choice: bool
 ) -> list[Question]:
     """`count` questions, families drawn as `often` says."""
-    families = [f for f, questions in asked.items() if often.get(f) and (not choice or any(q.options for q in questions))]
+    families = [
+        f for f, questions in asked.items() if often.get(f) and (not choice or any(q.options for q in questions))
+    ]
     weights = np.array([often[f] for f in families])
-    picked = rng.choice(families, count, p=weights / weights.sum()) if families else []
-    drawn = []
-    for family in picked:
+    drawn: list[Question] = []
+    for family in rng.choice(families, count, p=weights / weights.sum()) if families else ():
         questions = [q for q in asked[family] if q.options] if choice else asked[family]
         drawn.append(questions[int(rng.integers(len(questions)))])
     return drawn
@@ -61,9 +62,7 @@ def pack(
     at += len(shared)
     for number, (question, piece) in enumerate(zip(questions, pieces, strict=True), start=1):
         answer = (
-            f"{prompts.LETTERS[question.options.index(question.choice_answer)]})"
-            if choice
-            else f" {question.answer}"
+            f"{prompts.LETTERS[question.options.index(question.choice_answer)]})" if choice else f" {question.answer}"
         )
         ids, learned = tokenizer(piece[2]), [*tokenizer(answer if parts["answer"] or not choice else f"({answer}"), 2]
         first = len(packed.ids)

@@ -67,7 +67,7 @@ def choices(board: Board, how: str) -> dict[str, int]:
     found = {}
     for colour, own in covers.items():
         others = np.max([*(one for other, one in covers.items() if other != colour), np.zeros_like(own)], axis=0)
-        rivals = sum(one.astype(int) for one in seen.values())[seen[colour]]
+        rivals = np.sum([one.astype(int) for one in seen.values()], axis=0)[seen[colour]]
         read = (seen[colour] & (others <= APART * own)).any()
         found[colour] = 1 if read else int(rivals.min(initial=len(covers))) if rivals.size else 0
     return found

@@ -145,7 +145,8 @@ def _spans(rng, count: int, frames: int) -> list[Span]:
 
 
 def _spot(rng, cell: Cell, loose: int) -> tuple[float, float]:
-    return tuple(float(np.clip(c * CELL + CELL / 2 + rng.uniform(-loose, loose), 22, 170)) for c in cell)
+    x, y = (float(np.clip(c * CELL + CELL / 2 + rng.uniform(-loose, loose), 22, 170)) for c in cell)
+    return x, y
 
 
 def _board(rng, cell: Cell, size: int | None, cards: int = 4) -> Board:

@@ -5,9 +5,9 @@ random weights such heads form late, suddenly, and in some seeds not at all. Eve
 included. Next in the data's way: `train`.
 
 A head is wired by what is matched (a dimension of the asking token, one of the token looked at, a gain), by what is
-copied (from, to, gain), and by how much it rests on the sequence's beginning where nothing matches. Matches use the slow
-RoPE pairs, which turn by next to nothing over the longest prompt. Gains are for layer-normed tokens, in which a mark of
-size 1 reads 5 to 10.
+copied (from, to, gain), and by how much it rests on the sequence's beginning where nothing matches. Matches use the
+slow RoPE pairs, which turn by next to nothing over the longest prompt. Gains are for layer-normed tokens, in which a
+mark of size 1 reads 5 to 10.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
-from transformers import LlavaNextForConditionalGeneration
+from transformers import LlavaNextForConditionalGeneration, PreTrainedTokenizerBase
 
 from pocket2.code import DIMS, at, every
 from pocket2.model import HEAD, ROPE
@@ -38,10 +39,10 @@ Match = list[tuple[int, int, float]]
 class Head:
     """One attention head of a layer: rows of the query, key and value weights, columns of the output's."""
 
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    out: Tensor
+    query: Float[Tensor, "head width"]
+    key: Float[Tensor, "head width"]
+    value: Float[Tensor, "head width"]
+    out: Float[Tensor, "width head"]
 
     def match(self, pairs: Match, rest: float, blind: str = "text") -> None:
         """Look at tokens whose dimensions fit, never at those of kind `blind`; rest on the beginning by `rest`."""
@@ -51,7 +52,8 @@ class Head:
             self.key[row, key] = 1.0
             self.query[row, query] = gain
         row, wall = SLOW[len(rows)], SLOW[len(rows) + 1]
-        self.key[wall, at(blind)], self.query[wall, at("text")] = -1.0, 2 * max([abs(gain) for *_, gain in pairs], default=10.0)
+        strongest = max([abs(gain) for *_, gain in pairs], default=10.0)
+        self.key[wall, at(blind)], self.query[wall, at("text")] = -1.0, 2 * strongest
         self.key[row, at("begin")] = 1.0
         self.query[row, at("text")], self.query[row, at("visual")] = rest, 2 * rest + 1
 
@@ -74,7 +76,8 @@ def head(model: LlavaNextForConditionalGeneration, layer: int, number: int) -> H
     """Views on a head's weights, all set to nothing."""
     attention = model.model.language_model.layers[layer].self_attn
     rows = slice(number * HEAD, (number + 1) * HEAD)
-    found = Head(*(getattr(attention, f"{n}_proj").weight[rows] for n in "qkv"), attention.o_proj.weight[:, rows])
+    query, key, value = (getattr(attention, f"{n}_proj").weight[rows] for n in "qkv")
+    found = Head(query, key, value, attention.o_proj.weight[:, rows])
     for weight in (found.query, found.key, found.value, found.out):
         weight.zero_()
     return found
@@ -91,7 +94,7 @@ def turn_a_place(pair: int) -> float:
 
 
 @torch.no_grad()
-def lay(model: LlavaNextForConditionalGeneration, tokenizer) -> None:
+def lay(model: LlavaNextForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
     """Lay all wires: words, heads layer by layer, the read-out."""
     for layer in model.model.language_model.layers:  # what is not wired says little at first
         layer.self_attn.o_proj.weight.mul_(0.2)
@@ -130,7 +133,8 @@ def _words(model, tokenizer) -> None:
         word(f" {place}", at("place", i))
     for i, letter in enumerate("ABCDE"):
         word(letter, at("letter", i), 1.0, at("answer_letter", i))
-    for text, axis, value in ((" left", "across", -1), (" right", "across", 1), (" top", "down", -1), (" bottom", "down", 1)):
+    sides = ((" left", "across", -1), (" right", "across", 1), (" top", "down", -1), (" bottom", "down", 1))
+    for text, axis, value in sides:
         word(text, at(axis), value, at(f"answer_{axis}"))
     for i, end in enumerate((" first", " last")):
         word(end, at("asked_end", i))
@@ -179,8 +183,9 @@ def _read_the_question(model) -> None:
     clock.out[at("clock"), 0] = 0.05
 
     asked = head(model, 0, 1)  # words after it know which place or end the question names
-    asked.match([(at("text"), d, 0.9) for d in every("place", "asked_end", "asked_seen", "asked_kind")], rest=0.45, blind="visual")
-    asked.copy([*pairs("place", "asked_place", 0.1), *[(d, d, 0.1) for d in every("asked_end", "asked_seen", "asked_kind")]])
+    marks = every("asked_end", "asked_seen", "asked_kind")
+    asked.match([(at("text"), d, 0.9) for d in [*every("place"), *marks]], rest=0.45, blind="visual")
+    asked.copy([*pairs("place", "asked_place", 0.1), *[(d, d, 0.1) for d in marks]])
 
     line = head(model, 0, 2)  # words of an option know its letter
     line.query[SLOW[0], [at("text"), at("visual")]], line.key[SLOW[0], at("begin")] = torch.tensor([0.4, 2.0]), 1.0
@@ -221,8 +226,12 @@ def _find(model) -> None:
     things = head(model, 1, 0)  # "cat" finds cats: where they are, and that there is one
     things.match(pairs("thing", "thing", 2.3), rest=0.76)
     things.copy(
-        [(at("across"), at("mean_across"), 0.4), (at("down"), at("mean_down"), 0.4), (at("visual"), at("seen"), 0.08)]
-        + [(at("visual"), at("found"), 0.06)]
+        [
+            (at("across"), at("mean_across"), 0.4),
+            (at("down"), at("mean_down"), 0.4),
+            (at("visual"), at("seen"), 0.08),
+            (at("visual"), at("found"), 0.06),
+        ]
     )
     bubbled = head(model, 1, 1)  # "cat" finds the latest bubble with a cat: when it is
     bubbled.match(pairs("thing", "bubbled", 8.0), rest=1.5)
@@ -237,7 +246,9 @@ def _find(model) -> None:
     bubble = head(model, 1, 3)  # "bubble" finds bubbles: their colour, and what is in them
     bubble.match([(at("bubble_word"), at("ring"), 3.0)], rest=0.5)
     bubble.key[SLOW[0], every("ring")] = 1.0  # of any colour
-    bubble.copy([*pairs("bubbled", "found_thing", 0.25), *pairs("ring", "found_ring", 0.25), (at("visual"), at("found"), 0.06)])
+    bubble.copy(
+        [*pairs("bubbled", "found_thing", 0.25), *pairs("ring", "found_ring", 0.25), (at("visual"), at("found"), 0.06)]
+    )
 
 
 def _find_again(model) -> None:

@@ -8,6 +8,7 @@ the read-outs found into the projector.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,10 @@ WORDS = [
 ]
 # Groups of words and how much each counts, over its own positives: a place fills the picture, a digit a patch or two.
 _ENDS = np.cumsum([len(NAMES), len(NAMES), len(COLOURS), len(COLOURS), len(DIGITS), len(PLACES)])
-GROUPS = [(slice(int(end - size), int(end)), weight) for end, size, weight in zip(
-    _ENDS, np.diff(_ENDS, prepend=0), (1.0, 1.0, 0.3, 0.3, 1.0, 0.3), strict=True)]
+GROUPS = [
+    (slice(int(end - size), int(end)), weight)
+    for end, size, weight in zip(_ENDS, np.diff(_ENDS, prepend=0), (1.0, 1.0, 0.3, 0.3, 1.0, 0.3), strict=True)
+]
 CARDS = [(c, d) for c in COLOURS for d in range(10)]
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI CLIP
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -63,7 +66,7 @@ def photograph(rng: np.random.Generator, story: Story, time: float) -> UInt8[np.
 
 def boxes(story: Story, time: float) -> list[tuple[tuple[str, ...], float, float, float, float]]:
     """(words, left, top, right, bottom) of everything visible at `time`, in pixels of the shrunk picture."""
-    moment, found = story.at(time), []
+    moment, found = story.at(time), list[tuple[tuple[str, ...], float, float, float, float]]()
     for bubble in moment.bubbles:
         x, y = bubble.x / 2, bubble.y / 2
         found.append(((f"{bubble.colour} bubble",), x - 15, y - 15, x + 15, y + 15))
@@ -72,12 +75,14 @@ def boxes(story: Story, time: float) -> list[tuple[tuple[str, ...], float, float
         x, y = thing.x / 2, thing.y / 2
         found.append(((thing.name,), x - 9.5, y - 9.5, x + 9.5, y + 9.5))
     for board in moment.scene.boards:
-        for card, *box in board.boxes():
-            found.append(((f"{card.colour} card", str(card.digit)), *(side / 2 for side in box)))
+        for card, left, top, right, bottom in board.boxes():
+            found.append(((f"{card.colour} card", str(card.digit)), left / 2, top / 2, right / 2, bottom / 2))
     return found
 
 
-def patch_labels(story: Story, time: float = 0.0) -> tuple[Float[np.ndarray, "12 12 words"], Float[np.ndarray, "12 12 60"]]:
+def patch_labels(
+    story: Story, time: float = 0.0
+) -> tuple[Float[np.ndarray, "12 12 words"], Float[np.ndarray, "12 12 60"]]:
     """1 where a thing covers at least 30 % of a patch (a card: 40 %): by word, and by card (colour and digit)."""
     edges = np.arange(GRID) * PATCH
     labels = np.zeros((GRID, GRID, len(WORDS)), dtype=np.float32)
@@ -123,12 +128,13 @@ class Heads(nn.Module):
         labels: Float[Tensor, "b 12 12 words"],
         cards: Float[Tensor, "b 12 12 60"],
         window: int,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The stage's loss, and the share of card patches whose colour and digit are read rightly."""
         flat, flat_cards = labels.flatten(1, 2), cards.flatten(1, 2)
         read = self.cards(features)
         words = self.words(features)
-        loss = 0.5 * _bce(read, flat_cards) + sum(weight * _bce(words[..., part], flat[..., part]) for part, weight in GROUPS)
+        loss = sum(weight * _bce(words[..., part], flat[..., part]) for part, weight in GROUPS)
+        loss = 0.5 * _bce(read, flat_cards) + loss
         pooled = nn.functional.avg_pool2d(rearrange(features, "b (h w) d -> b d h w", h=GRID), window)
         there = nn.functional.max_pool2d(rearrange(labels, "b h w l -> b l h w"), window)
         coarse, there = self.window(rearrange(pooled, "b d h w -> b h w d")), rearrange(there, "b l h w -> b h w l")
@@ -147,7 +153,9 @@ def _bce(logits: Tensor, target: Tensor) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / target.sum().clamp(min=1)
 
 
-def still_batch(seed: int, stage: int, step: int, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+def still_batch(
+    seed: int, stage: int, step: int, batch: int
+) -> tuple[Float[Tensor, "b 3 96 96"], Float[Tensor, "b 12 12 words"], Float[Tensor, "b 12 12 60"]]:
     """(pixel values, word labels, card labels) of a step's still pictures."""
     rng = np.random.default_rng([seed, stage, step])
     stories = [still(rng) for _ in range(batch)]
@@ -157,7 +165,13 @@ def still_batch(seed: int, stage: int, step: int, batch: int) -> tuple[Tensor, T
 
 
 def train_tower(
-    tower: CLIPVisionModel, out: Path, seed: int, steps: int, batch: int = 48, log=None, resume: bool = True
+    tower: CLIPVisionModel,
+    out: Path,
+    seed: int,
+    steps: int,
+    batch: int = 48,
+    log: Callable[[dict], None] | None = None,
+    resume: bool = True,
 ) -> Heads:
     """Train `tower` in place for `steps` steps, and give the read-outs; the state is kept in `out`/tower.pt every 200
     steps. `log` takes one dict a line."""
@@ -174,7 +188,8 @@ def train_tower(
             part.load_state_dict(saved[name])
     for step in (bar := tqdm(range(first, steps), initial=first, total=steps, desc="1 tower", mininterval=5)):
         values, labels, cards = still_batch(seed, 1, step, batch)
-        loss, right = heads.loss(frame_features(tower, values), labels, cards, int(np.random.default_rng([seed, 5, step]).choice([2, 3, 6])))
+        window = int(np.random.default_rng([seed, 5, step]).choice([2, 3, 6]))
+        loss, right = heads.loss(frame_features(tower, values), labels, cards, window)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

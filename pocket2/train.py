@@ -1,10 +1,10 @@
-"""`python -m pocket2.train --seed S --out DIR [--resume]`: from nothing to a checkpoint that has seen still pictures and
-comics only.
+"""`python -m pocket2.train --seed S --out DIR [--resume]`: from nothing to a checkpoint that has seen still pictures
+and comics only.
 
-Stages: 1 the tower on dense labels (tower.py); 2 its read-outs become the projector (align.py), and the language model's
-first wires are laid (structure.py); 3 projector and language model learn to answer (lessons.py). A visual sequence is
-one pooling of a comic's panels in reading order, or a comic of four panels as one AnyRes page: never the slow-then-fast
-layout that PocketBench tests. Next in the data's way: `evaluate`.
+Stages: 1 the tower on dense labels (tower.py); 2 its read-outs become the projector (align.py), and the language
+model's first wires are laid (structure.py); 3 projector and language model learn to answer (lessons.py). A visual
+sequence is one pooling of a comic's panels in reading order, or a comic of four panels as one AnyRes page: never the
+slow-then-fast layout that PocketBench tests. Next in the data's way: `evaluate`.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import LlavaNextForConditionalGeneration
+from transformers import LlavaNextForConditionalGeneration, PreTrainedTokenizerBase
 
 from pocket.library import POOLED, page, pool
 from pocket.model import save
-from pocket.packing import collate
+from pocket.packing import Packed, collate
 from pocket.train import OtherSettings, keep_settings, learning_rate
 from pocket2 import structure
 from pocket2.align import align
 from pocket2.lessons import SHELF, draw_step, often
-from pocket2.library import Library
+from pocket2.library import Comic, Library
 from pocket2.model import build
 from pocket2.packing import choose, pack
 from pocket2.questions import ask
@@ -39,8 +41,8 @@ PLACES_A_STEP = 3_400  # sequence places in a batch: short sequences make big ba
 
 
 def answer_loss(
-    model: LlavaNextForConditionalGeneration, comics: list, sequences: list, how: str
-) -> tuple[Tensor, dict[str, list[int]]]:
+    model: LlavaNextForConditionalGeneration, comics: list[Comic], sequences: list[Packed], how: str
+) -> tuple[Float[Tensor, ""], dict[str, list[int]]]:
     """Mean cross-entropy of the answers' tokens, and for each family and form how many telling words were the likeliest
     token: [right, asked]."""
     core, batch = model.model, collate(sequences)
@@ -70,7 +72,9 @@ def answer_loss(
     return nn.functional.cross_entropy(logits, target), right
 
 
-def draw_batch(library: Library, tokenizer, rng: np.random.Generator, places: int) -> tuple[list, list, dict]:
+def draw_batch(
+    library: Library, tokenizer: Callable[[str], list[int]], rng: np.random.Generator, places: int
+) -> tuple[list[Comic], list[Packed], dict]:
     """(comics, their sequences, what kind they are of) of a step."""
     kind, how, choice = draw_step(rng)
     panels, _, as_page = kind
@@ -87,8 +91,8 @@ def draw_batch(library: Library, tokenizer, rng: np.random.Generator, places: in
 def rates(model: LlavaNextForConditionalGeneration, rate: float) -> list[dict]:
     """Parameters and their learning rates: `rate` for what writes, far less for what finds.
 
-    A wired head multiplies what it reads by ten and more, twice; a small step of all its weights at once is a large step
-    of its scores. The tower's features are long vectors: there it is the same.
+    A wired head multiplies what it reads by ten and more, twice; a small step of all its weights at once is a large
+    step of its scores. The tower's features are long vectors: there it is the same.
     """
     shares = {"projector": 0.02, "self_attn": 0.03, "norm": 0.1, "embed_tokens": 0.03}
     shares |= {"layers.0.": 0.03, "layers.1.": 0.03, "layers.2.": 0.03, "": 0.6}
@@ -101,11 +105,11 @@ def rates(model: LlavaNextForConditionalGeneration, rate: float) -> list[dict]:
 
 def train_answers(
     model: LlavaNextForConditionalGeneration,
-    tokenizer,
+    tokenizer: PreTrainedTokenizerBase,
     out: Path,
     seed: int,
     steps: int,
-    log,
+    log: Callable[[dict], None],
     resume: bool,
     rate: float = 1e-4,
     places: int = PLACES_A_STEP,
