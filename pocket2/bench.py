@@ -59,13 +59,17 @@ def kind_and_rank(index: int) -> tuple[str, int]:
     return kind, index // len(CYCLE) * CYCLE.count(kind) + before
 
 
-@functools.lru_cache(maxsize=4096)
 def in_turn(seed: int, what: str, values: int, rank: int, rounds: int = ROUNDS) -> int:
     """A number below `values`: among the ranks of a block of `rounds` * `values` each comes so many times, in random
     order."""
     block, place = divmod(rank, rounds * values)
+    return _block(seed, what, rounds * values, block)[place] % values
+
+
+@functools.lru_cache(maxsize=256)
+def _block(seed: int, what: str, size: int, block: int) -> tuple[int, ...]:
     rng = np.random.default_rng([seed, BLOCKS, *what.encode(), block])
-    return int(rng.permutation(rounds * values)[place]) % values
+    return tuple(rng.permutation(size).tolist())
 
 
 @functools.lru_cache(maxsize=256)
@@ -83,10 +87,15 @@ def bench_film(seed: int, index: int) -> Film:
     )
 
 
+@functools.lru_cache(maxsize=2)
+def _times(frames: int) -> tuple[float, ...]:
+    return tuple(frame_times(frames))
+
+
 def bench_questions(seed: int, index: int) -> tuple[list[Question], list[Question]]:
     """The open and the multiple-choice questions of film `index`."""
     film, rng = bench_film(seed, index), np.random.default_rng([seed, QUESTIONS, index])
-    asked = ask(rng, film.story, frame_times(film.frames))
+    asked = ask(rng, film.story, _times(film.frames))
     some = lambda family, count: [asked[family][int(i)] for i in rng.permutation(len(asked[family]))[:count]]  # noqa: E731
     rank = kind_and_rank(index)[1]
     if film.kind in SCENES:
@@ -116,7 +125,7 @@ def _order(questions: list[Question], end: str, right_first: bool) -> Question:
     [q] = [q for q in questions if f" {end}," in q.text]
     head, pair = q.text.split(", ")
     one, two = pair.removesuffix("?").split(" or ")
-    if (one == q.answer) != right_first:
+    if (one == f"the {q.answer}") != right_first:
         one, two = two, one
     text = f"{head}, {one} or {two}?"
     return replace(q, text=text, choice_text=text)

@@ -135,7 +135,8 @@ def _key(rng, story: Story) -> list[Question]:
 
 
 def _long(rng, story: Story, times: Sequence[float]) -> list[Question]:
-    scenes = [scene for scene in story.scenes if any(scene.begin <= t < scene.until for t in times)]
+    at = np.asarray(times)
+    scenes = [scene for scene in story.scenes if ((scene.begin <= at) & (at < scene.until)).any()]
     seen = {thing.name for scene in scenes for thing in scene.things} | ({story.hopper.name} if story.hopper else set())
     there, absent = [str(n) for n in rng.permutation(sorted(seen))], _absent(rng, story)
     found = []

@@ -8,14 +8,19 @@ The moment is one without the event (a bubble, a visit): who sees the event sees
 The guesser is a conditional logit: each candidate answer (an option, or all that the family answers with) has a score,
 the sum of the weights of its features, and the softmax of the scores is the guess. Features pair what is seen with the
 candidate, say how the candidate stands to what is seen, and to the other candidates.
+
+A cell gets as many questions as chance needs (`enough`): so many that MARGIN is ERRORS standard errors of a guesser at
+chance, and two thousand at least, that there is enough to learn from.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 from scipy import optimize, sparse
@@ -31,13 +36,15 @@ NUMBER = {OPEN: 1 / 10, CHOICE: FIFTH}
 ELSEWHERE = ("another film", "film's number")
 
 
-def _blocked(alone: dict[str, float], options: float, seen: dict[str, float] | None = None) -> dict:
+def _blocked(
+    alone: dict[str, float], options: float, seen: dict[str, float] | None = None
+) -> dict[tuple[str, str], float]:
     """Chance by (what is given, form): of text and other films alone, of options alone, and of moments where they are
     blocked."""
     found = {(less, form): alone[form] for less in ELSEWHERE for form in (OPEN, CHOICE)}
     found |= {("question alone", OPEN): alone[OPEN], ("options alone", CHOICE): options}
-    for less in LESS[:2] if seen else ():
-        found |= {(less, form): seen[form] for form in (OPEN, CHOICE)}
+    if seen:
+        found |= {(less, form): seen[form] for less in LESS[:2] for form in (OPEN, CHOICE)}
     return found
 
 
@@ -53,6 +60,8 @@ BLOCKED: dict[str, dict[tuple[str, str], float]] = {
     "key": _blocked(NUMBER, FIFTH, {OPEN: QUARTER, CHOICE: QUARTER}),
 }
 MARGIN = 0.03  # above chance
+ERRORS = 3  # standard errors that the margin is wide
+FEWEST = 2000  # questions of a cell
 KINDS = {"plate": "one bubble", "brief": "one bubble", "hop": "one bubble", "key": "one bubble"}
 KINDS |= {"order": "two bubbles", "scene": "12 scenes", "long": "12 scenes"}
 ANSWERS = {"hop": CORNERS, "long": ("yes", "no"), "brief": NAMES, "order": NAMES}  # else a number
@@ -88,10 +97,10 @@ def bare(answer: str) -> str:
 
 def _quiet(rng: np.random.Generator, film: Film) -> float:
     """A moment of no event."""
-    events = [*film.story.bubbles, *([film.story.hopper] if film.story.hopper else [])]
+    spans = [(event.begin, event.until) for event in (*film.story.bubbles, film.story.hopper) if event]
     while True:
-        time = frame_times(film.frames)[int(rng.integers(film.frames))]
-        if not any(event.begin <= time < event.until for event in events):
+        time = (int(rng.integers(film.frames)) + 0.5) / film.frames  # as `frame_times` has it
+        if not any(begin <= time < until for begin, until in spans):
             return time
 
 
@@ -164,9 +173,8 @@ def see(less: str, form: str, this: Asked, other: Asked, q: Question) -> Seen:
     if less == "one moment":
         symbols, more = _moment(film.story, _quiet(np.random.default_rng(index), film), q)
     elif less == "first and last frame":
-        (symbols, more), (last, of_last) = (
-            _moment(film.story, t, q) for t in np.array(frame_times(film.frames))[[0, -1]]
-        )
+        ends = 0.5 / film.frames, 1 - 0.5 / film.frames
+        (symbols, more), (last, of_last) = (_moment(film.story, time, q) for time in ends)
         symbols += [f"at last {symbol}" for symbol in last if symbol not in symbols]
         more = more | {(f"at last {relation}", of) for relation, of in of_last - more}
     elif less == "another film":
@@ -189,12 +197,15 @@ def candidates(q: Question, form: str) -> tuple[list[str], int]:
 def guess(less: str, form: str, this: Asked, other: Asked, q: Question) -> Guess:
     """The question with the features of each candidate."""
     (symbols, holds), (answers, right) = see(less, form, this, other, q), candidates(q, form)
-    names, lengths, found = tuple(map(bare, answers)), list(map(len, answers)), []
+    names, lengths, ranked, found = tuple(map(bare, answers)), list(map(len, answers)), sorted(answers), []
+    held = defaultdict(list)
+    for relation, of in holds:
+        held[of].append(relation)
     placed = [symbol for symbol in symbols if symbol.startswith("letter") or " of " in symbol]
     for place, answer in enumerate(answers):
-        own = [relation for relation, of in holds if of == names[place]]
+        own = list(held.get(names[place], ()))
         if form == CHOICE:
-            own += [f"letter {place}", f"rank {sorted(answers).index(answer)}"]
+            own += [f"letter {place}", f"rank {ranked.index(answer)}"]
             own += [f"{symbol}, letter {place}" for symbol in placed]
             own += ["longest"] * (len(answer) == max(lengths)) + ["shortest"] * (len(answer) == min(lengths))
         found.append(tuple(own))
@@ -204,53 +215,76 @@ def guess(less: str, form: str, this: Asked, other: Asked, q: Question) -> Guess
 def learnt_accuracy(guesses: Sequence[Guess], ridge: float = 5.0) -> float:
     """How often a conditional logit that has learnt on the first half is right on the second."""
     learn, test = guesses[: len(guesses) // 2], guesses[len(guesses) // 2 :]
-    known = tuple(
-        {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        for keys in (
-            (name for one in learn for name in one.names),
-            (symbol for one in learn for symbol in one.symbols),
-            (relation for one in learn for holds in one.holds for relation in holds),
-        )
+    known = (
+        _numbers(symbol for one in learn for symbol in one.symbols),
+        _numbers(name for one in learn for name in one.names),
+        _numbers(relation for one in learn for holds in one.holds for relation in holds),
     )
-    matrix, starts, right = _matrix(learn, *known)
-    counts = np.diff([*starts, matrix.shape[0]])
+    rows = Rows(learn, *known)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        scores = matrix @ weights
-        scores = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), counts))
-        shares = scores / np.repeat(np.add.reduceat(scores, starts), counts)
-        cost = -np.log(np.maximum(shares[right], 1e-12)).sum() + ridge / 2 * weights @ weights
-        shares[right] -= 1
-        return cost, matrix.T @ shares + ridge * weights
+        scores = rows.scores(weights)
+        scores = np.exp(scores - np.maximum.reduceat(scores, rows.starts)[rows.question])
+        shares = scores / np.add.reduceat(scores, rows.starts)[rows.question]
+        cost = -np.log(np.maximum(shares[rows.right], 1e-12)).sum() + ridge / 2 * weights @ weights
+        shares[rows.right] -= 1
+        return cost, rows.slope(shares) + ridge * weights
 
-    weights = optimize.minimize(loss, np.zeros(matrix.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 40}).x
-    matrix, starts, right = _matrix(test, *known)
-    scores = matrix @ weights + 1e-9 * np.random.default_rng(0).random(matrix.shape[0])  # ties fall at random
-    return float((scores[right] == np.maximum.reduceat(scores, starts)).mean())
+    start = np.zeros(len(known[0]) * (len(known[1]) + 1) + len(known[2]))
+    weights = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 40}).x
+    rows = Rows(test, *known)
+    scores = rows.scores(weights)
+    scores += 1e-9 * np.random.default_rng(0).random(len(scores))  # ties fall at random
+    return float((scores[rows.right] == np.maximum.reduceat(scores, rows.starts)).mean())
 
 
-def _matrix(
-    guesses: Sequence[Guess], names: dict[str, int], symbols: dict[str, int], relations: dict[str, int]
-) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
-    """Candidates x features, where each question's candidates begin, and the right ones' rows. What was not known when
-    it learnt says nothing."""
-    columns, sizes, starts, right = [], [0], [], []
-    for one in guesses:
-        starts.append(len(sizes) - 1)
-        right.append(len(sizes) - 1 + one.right)
-        seen = np.array([symbols[symbol] for symbol in one.symbols if symbol in symbols]) * len(names)
-        for name, holds in zip(one.names, one.holds, strict=True):
-            pairs = seen + names[name] if name in names else seen[:0]
-            own = [len(names) * len(symbols) + relations[relation] for relation in holds if relation in relations]
-            columns += [pairs, np.array(own, dtype=int)]
-            sizes.append(len(pairs) + len(own))
-    width = len(names) * len(symbols) + len(relations)
-    places, ends = np.concatenate(columns), np.cumsum(sizes)
-    return (
-        sparse.csr_matrix((np.ones(len(places)), places, ends), (len(ends) - 1, width)),
-        np.array(starts),
-        np.array(right),
-    )
+def _numbers(keys: Iterable[str]) -> dict[str, int]:
+    return {key: number for number, key in enumerate(sorted(set(keys)))}
+
+
+class Rows:
+    """Questions as numbers, a row for each candidate. What was not known when it learnt says nothing.
+
+    Weights are those of each pair of a symbol and a name, the last name standing for any that is not known, then those
+    of relations.
+    """
+
+    def __init__(
+        self, guesses: Sequence[Guess], symbols: dict[str, int], names: dict[str, int], relations: dict[str, int]
+    ) -> None:
+        counts = [len(one.names) for one in guesses]
+        self.question = np.repeat(np.arange(len(guesses)), counts)
+        self.starts = np.cumsum([0, *counts[:-1]])
+        self.right = self.starts + [one.right for one in guesses]
+        self.name = np.array([names.get(name, len(names)) for one in guesses for name in one.names])
+        self.shape = len(symbols), len(names) + 1
+        self.seen = _sparse([one.symbols for one in guesses], symbols)  # questions x symbols
+        self.holds = _sparse([holds for one in guesses for holds in one.holds], relations)  # candidates x relations
+
+    def scores(self, weights: np.ndarray) -> np.ndarray:
+        """Of each candidate."""
+        pairs, own = np.split(weights, [self.shape[0] * self.shape[1]])
+        return (self.seen @ pairs.reshape(self.shape))[self.question, self.name] + self.holds @ own
+
+    def slope(self, of_scores: np.ndarray) -> np.ndarray:
+        """The gradient by weight, given that by score."""
+        spread = np.zeros((self.seen.shape[0], self.shape[1]))
+        np.add.at(spread, (self.question, self.name), of_scores)
+        return np.concatenate([(self.seen.T @ spread).ravel(), self.holds.T @ of_scores])
+
+
+def _sparse(rows: Sequence[Sequence[str]], numbers: dict[str, int]) -> sparse.csr_matrix:
+    """How often each row has each key."""
+    found = [[numbers[key] for key in row if key in numbers] for row in rows]
+    places, ends = np.array([place for row in found for place in row], dtype=int), np.cumsum([0, *map(len, found)])
+    matrix = sparse.csr_matrix((np.ones(len(places)), places, ends), (len(rows), len(numbers)))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def enough(chance: float) -> int:
+    """How many questions a cell needs, half of them to test: see the module's docstring."""
+    return max(FEWEST, math.ceil(2 * chance * (1 - chance) * (ERRORS / MARGIN) ** 2))
 
 
 def leaks(
@@ -260,13 +294,14 @@ def leaks(
     its kind."""
     found = {}
     for less, form in BLOCKED[family] if cells is None else cells:
-        guesses = [
+        chance = BLOCKED[family][less, form]
+        guesses = (
             guess(less, form, this, other, q)
             for other, this in pairwise(asked)
             for q in this[2][form == CHOICE]
             if q.family == family
-        ]
-        found[less, form] = learnt_accuracy(guesses) - BLOCKED[family][less, form]
+        )
+        found[less, form] = learnt_accuracy(list(islice(guesses, enough(chance)))) - chance
     return found
 
 

@@ -123,7 +123,7 @@ def test_answers_are_balanced():
             corners[film.kind, corner(*film.story.hopper.visit)] += 1
         for q in open_ended:
             if q.family == "order":
-                order[q.text.split()[3], q.text.split(", ")[1].startswith(q.answer)] += 1
+                order[q.text.split()[3], q.text.split(", ")[1].startswith(f"the {q.answer} ")] += 1
             if q.family == "long":
                 yes[q.answer] += 1
         for q in choices:
@@ -155,7 +155,7 @@ def test_answers_are_true_of_the_story():
                 assert answer.split()[-1] == story.bubbles[0].name
             elif q.family == "order":
                 one, two = sorted(story.bubbles, key=lambda bubble: bubble.begin)
-                assert one.until < two.begin and answer == f"the {(one if words[3] == 'first' else two).name}"
+                assert one.until < two.begin and answer == (one if words[3] == "first" else two).name
             elif q.family == "hop":
                 assert answer == corner(*story.hopper.visit) != corner(*story.hopper.home)
             else:

@@ -1,5 +1,6 @@
 """No family can be answered from what should not be enough; and the guesser that says so finds planted shortcuts."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from pocket2 import stories
 from pocket2.bench import bench_film
 from pocket2.questions import CORNERS, a, corner
-from pocket2.shortcuts import BLOCKED, CHOICE, KINDS, LESS, MARGIN, OPEN, films, leaks
+from pocket2.shortcuts import BLOCKED, CHOICE, KINDS, LESS, MARGIN, OPEN, enough, films, leaks
 from pocket2.world import NAMES
 
 PLANTED = 1200  # films of a planted shortcut
@@ -17,7 +18,9 @@ TURNED = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
 
 @pytest.fixture(scope="module", params=sorted(set(KINDS.values())))
 def kind_and_films(request):
-    return request.param, list(films(2024, request.param, 5000))
+    """As many as the family with the most even chance needs; of 60 s, half as many, which have two questions each."""
+    kind, cells = request.param, [BLOCKED[family] for family, of in KINDS.items() if of == request.param]
+    return kind, list(films(2024, kind, 2 + max(enough(chance) for blocked in cells for chance in blocked.values())))
 
 
 def test_less_than_the_film_is_at_chance(kind_and_films):
@@ -34,11 +37,23 @@ def test_every_family_blocks_texts_and_other_films_and_events_block_moments():
         assert (given == set(LESS)) == (family in ("brief", "order", "hop", "key")), family
 
 
+@functools.cache
+def drawn(kind):
+    return tuple(films(5, kind, PLANTED))
+
+
+def test_a_guesser_at_chance_is_seldom_above_the_margin():
+    """Three standard errors, of the half that tests."""
+    for chance in (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 10):
+        assert 3 * (chance * (1 - chance) / (enough(chance) / 2)) ** 0.5 <= MARGIN + 1e-9
+    assert enough(1 / 14) == 2000 and enough(1 / 2) == 5000
+
+
 def planted(kind, family, change):
     """Films whose questions of a family, open and by letter, are changed: `change(index, film, q) -> q`."""
     return [
         (index, film, tuple([change(index, film, q) if q.family == family else q for q in form] for form in questions))
-        for index, film, questions in films(5, kind, PLANTED)
+        for index, film, questions in drawn(kind)
     ]
 
 
@@ -123,8 +138,9 @@ def test_a_film_goes_on_where_the_last_ended():
 def test_the_right_bubble_is_named_first():
     def first(index, film, q):
         head, pair = q.text.split(", ")
-        other = next(name for name in pair.removesuffix("?").split(" or ") if name != q.answer)
-        return replace(q, text=f"{head}, {q.answer} or {other}?", choice_text=f"{head}, {q.answer} or {other}?")
+        [other] = [name for name in pair.removesuffix("?").split(" or ") if name != f"the {q.answer}"]
+        text = f"{head}, the {q.answer} or {other}?"
+        return replace(q, text=text, choice_text=text)
 
     assert finds(planted("two bubbles", "order", first), "order", "question alone", OPEN)
 
