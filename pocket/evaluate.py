@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoTokenizer, LlavaNextForConditionalGeneration
+from transformers import AutoTokenizer, LlavaNextForConditionalGeneration, PreTrainedTokenizerBase
 
 from pocket import prompts
 from pocket.layouts import CONTROLS, LAYOUTS, Film, read_video, tokens_of
@@ -33,7 +33,7 @@ BY_LIKELIHOOD = "slowfast, options by likelihood"  # a row of choices only: its 
 RUN = dict[str, dict[str, list]]  # layout -> "family/form" -> [(video, right)]
 
 
-def load(folder: Path) -> tuple[LlavaNextForConditionalGeneration, AutoTokenizer]:
+def load(folder: Path) -> tuple[LlavaNextForConditionalGeneration, PreTrainedTokenizerBase]:
     """The checkpoint in float32, and its tokenizer."""
     model = LlavaNextForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

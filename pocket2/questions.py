@@ -7,26 +7,14 @@ is. Next in the data's way: `prompts` writes them into the released code's promp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from pocket.questions import Question
 from pocket2.world import NAMES, Story
 
 FAMILIES = ("plate", "scene", "brief", "order", "hop", "key", "long")
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
-
-
-@dataclass(frozen=True)
-class Question:
-    """An open question, the question that its options answer (often the same), and the answers to both."""
-
-    family: str
-    text: str
-    answer: str
-    choice_text: str = ""
-    options: tuple[str, ...] = ()
-    choice_answer: str = ""
 
 
 def a(name: str) -> str:

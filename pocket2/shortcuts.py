@@ -27,7 +27,7 @@ from scipy import optimize, sparse
 
 from pocket2.bench import CYCLE, SCENES, Film, bench_film, bench_questions
 from pocket2.questions import CORNERS, Question, corner
-from pocket2.world import NAMES, Story, frame_times
+from pocket2.world import NAMES, Story
 
 OPEN, CHOICE = "open", "choice"
 LESS = ("one moment", "first and last frame", "question alone", "options alone", "another film", "film's number")

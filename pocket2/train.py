@@ -37,6 +37,7 @@ from pocket2.questions import ask
 from pocket2.tower import train_tower
 
 STEPS = {"tower": 2600, "align": 150, "answers": 2500}
+KEPT = 100  # steps from one kept state of stage 3 to the next
 PLACES_A_STEP = 3_400  # sequence places in a batch: short sequences make big batches
 
 
@@ -114,7 +115,7 @@ def train_answers(
     rate: float = 1e-4,
     places: int = PLACES_A_STEP,
 ) -> None:
-    """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every 100 steps."""
+    """Stage 3: projector, newline and language model learn to answer; state in `out`/answers.pt every KEPT steps."""
     for parameter in model.model.vision_tower.parameters():
         parameter.requires_grad_(False)
     groups = rates(model, rate)
@@ -140,7 +141,7 @@ def train_answers(
         schedule.step()
         log({"stage": "answers", "step": step, **kind, "loss": round(loss.item(), 4), "right": right})
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-        if (step + 1) % 100 == 0 or step + 1 == steps:
+        if (step + 1) % KEPT == 0 or step + 1 == steps:
             parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
             torch.save(
                 {"step": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, out / "answers.tmp"
