@@ -11,7 +11,11 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["sfllava_core", "sfllava_bench", "sfllava_course", "pocket"], "typecheck.check")
+ROOT = Path(__file__).parents[1]
+# Of pocket2 what tensors go through: the others are called a million times by the tests of shortcuts.
+MANY_CALLS = ("bench", "claims", "oracle", "questions", "shortcuts", "sight", "stories", "world")
+POCKET2 = [f"pocket2.{file.stem}" for file in (ROOT / "pocket2").glob("[a-z]*.py") if file.stem not in MANY_CALLS]
+install_import_hook(["sfllava_core", "sfllava_bench", "sfllava_course", "pocket", *POCKET2], "typecheck.check")
 
 import numpy as np
 import pytest
@@ -19,7 +23,6 @@ import torch
 
 from sfllava_core import Pathway, Pool, SlowFast
 
-ROOT = Path(__file__).parents[1]
 GOLDENS = ROOT / "tests" / "data" / "goldens"
 TINY = ROOT / "data" / "tiny"
 GRAND_PRIX = ROOT / "data" / "clips" / "grand_prix_1906.mp4"

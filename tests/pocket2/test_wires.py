@@ -21,8 +21,8 @@ from pocket2.world import NAMES
 
 PANELS, NOISE = 6, 0.04
 CANDIDATES = {  # the words that a family answers with
-    **dict.fromkeys(("brief", "order"), [f" {name}" for name in NAMES]),
-    **dict.fromkeys(("plate", "scene", "key"), [f" {digit}" for digit in range(10)]),
+    **{family: [f" {name}" for name in NAMES] for family in ("brief", "order")},
+    **{family: [f" {digit}" for digit in range(10)] for family in ("plate", "scene", "key")},
     "long": [" yes", " no"],
 }
 
@@ -115,22 +115,24 @@ def share_right(model, ids, family, how, choice=False, comics=40):
     return right / comics
 
 
-# family, pooling, then the least share that is right openly and by letter; chance is 1/15, 1/10 or, for `long`, 1/2
-COARSE = [("brief", "to 4x4", 0.8, 0.8), ("brief", "to 2x2", 0.45, 0.6), ("long", "to 4x4", 0.7, 0.6)]
-COARSE += [("long", "to 2x2", 0.65, 0.45), ("order", "to 4x4", 0.35, 0.35), ("order", "to 2x2", 0.35, 0.35)]
-FINER = [("key", "mean 2x2", 0.35, 0.35), ("plate", "max 1x2", 0.35, 0.4)]
+# Family, pooling, by letter, comics, the least share that is right. Chance is 1/14, 1/10 or, by letter, 1/5.
+FOUND = [
+    ("brief", "to 4x4", False, 40, 0.75),
+    ("brief", "to 4x4", True, 40, 0.75),
+    ("brief", "to 2x2", False, 40, 0.75),
+    ("brief", "to 2x2", True, 40, 0.75),
+    ("order", "to 4x4", False, 40, 0.6),
+    ("order", "to 2x2", True, 40, 0.6),
+    ("long", "to 4x4", True, 40, 0.75),
+    ("long", "to 2x2", True, 40, 0.75),
+    ("plate", "max 1x2", False, 16, 0.5),
+    ("key", "max 1x2", True, 16, 0.5),
+]
 
 
-@pytest.mark.parametrize(("family", "how", "open_ended", "by_letter"), COARSE)
-def test_before_any_training_the_wires_find_what_is_asked(laid, built, family, how, open_ended, by_letter):
-    assert share_right(laid, built[2], family, how) >= open_ended
-    assert share_right(laid, built[2], family, how, choice=True) >= by_letter
-
-
-@pytest.mark.parametrize(("family", "how", "open_ended", "by_letter"), FINER)
-def test_the_wires_read_cards(laid, built, family, how, open_ended, by_letter):
-    assert share_right(laid, built[2], family, how, comics=16) >= open_ended
-    assert share_right(laid, built[2], family, how, choice=True, comics=16) >= by_letter
+@pytest.mark.parametrize(("family", "how", "choice", "comics", "least"), FOUND)
+def test_before_any_training_the_wires_find_what_is_asked(laid, built, family, how, choice, comics, least):
+    assert share_right(laid, built[2], family, how, choice, comics) >= least
 
 
 @pytest.mark.parametrize(("family", "chance", "comics"), [("brief", 1 / 14, 40), ("long", 1 / 2, 40), ("key", 0.1, 16)])
