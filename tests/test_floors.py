@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-# Of the lowest floor first. pocket stands beside them, on the core alone.
-FLOORS = {"sfllava_core": 0, "sfllava_bench": 1, "sfllava_course": 2, "pocket": 1}
+# Of the lowest floor first. pocket stands beside them, on the core alone, and pocket2 on pocket.
+FLOORS = {"sfllava_core": 0, "sfllava_bench": 1, "sfllava_course": 2, "pocket": 1, "pocket2": 2}
+BESIDE = {"pocket": {"sfllava_core"}, "pocket2": {"sfllava_core", "pocket"}}
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """All modules of the four packages, by name."""
+    """All modules of the packages, by name."""
     found = {}
     for package in FLOORS:
         for path in (root / package).rglob("*.py"):
@@ -50,7 +51,7 @@ def upward(arrows: dict[str, set[str]]) -> list[str]:
         for there in (target.split(".")[0] for target in targets):
             if there != here and FLOORS[there] >= FLOORS[here]:
                 wrong.append(f"{name} imports {there}")
-            if there != here and here == "pocket" and there != "sfllava_core":
+            elif there != here and there not in BESIDE.get(here, {there}):
                 wrong.append(f"{name} imports {there}")
     return wrong
 
@@ -91,9 +92,14 @@ def test_a_planted_circle_and_a_planted_upward_import_are_found(small_house):
     assert {"sfllava_core.a", "sfllava_core.b"} <= set(circle(imports(small_house)))
     (small_house / "sfllava_core" / "a.py").write_text("from sfllava_bench.c import z")
     assert upward(imports(small_house)) == ["sfllava_core.a imports sfllava_bench"]
-    (small_house / "sfllava_core" / "a.py").touch()
+    (small_house / "sfllava_core" / "a.py").write_text("")
     (small_house / "pocket" / "d.py").write_text("import sfllava_bench.c")
-    assert upward(imports(small_house))
+    assert upward(imports(small_house)) == ["pocket.d imports sfllava_bench"]
+    (small_house / "pocket" / "d.py").write_text("")
+    (small_house / "pocket2" / "e.py").write_text("import pocket.d")
+    assert not upward(imports(small_house))
+    (small_house / "pocket2" / "e.py").write_text("import sfllava_bench.c")
+    assert upward(imports(small_house)) == ["pocket2.e imports sfllava_bench"]
 
 
 def test_the_core_is_small():

@@ -247,7 +247,8 @@ def test_notebooks_keep_the_house_rules(path):
 
 def sources() -> dict[str, str]:
     """The code of packages, tools and notebooks, by where it stands."""
-    files = [file for folder in ("sfllava_core", "pocket", "tools") for file in (ROOT / folder).rglob("*.py")]
+    folders = ("sfllava_core", "pocket", "pocket2", "tools")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     cells = {str(path): nbformat.read(path, as_version=4).cells for path in NOTEBOOKS}
     code = {path: "\n".join(c.source for c in found if c.cell_type == "code") for path, found in cells.items()}
     return {**{str(file): file.read_text() for file in files}, **code}

@@ -35,7 +35,7 @@ from slides import write_slides
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's package, installed or not
 NOTEBOOKS = ROOT / "notebooks"
-PACKED = ("sfllava_core", "sfllava_bench", "sfllava_course", "pocket", "data/tiny",
+PACKED = ("sfllava_core", "sfllava_bench", "sfllava_course", "pocket", "pocket2", "data/tiny",
           "data/clips", "data/hub", "data/paper", "data/pocket", "data/pocketbench", "docs", "tools",
           "README.md", "LICENSE", "Makefile", "pyproject.toml", "requirements.lock", "environment.yml")  # fmt: skip
 SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
