@@ -1,8 +1,9 @@
 """The benchmarks' commands: `sfllava bench ...` and `sfllava speed ...`. What is heavy is imported when one is run."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option
 
@@ -76,7 +77,7 @@ def named_experiments(
     from sfllava_bench.runs.experiments import make_experiments
     from sfllava_bench.runs.own import own_experiments
 
-    options = {
+    options: dict[str, Any] = {
         "model": model, "annotations": annotations, "videos": videos, "max_videos": max_videos,
         "max_new_tokens": max_new_tokens, "ranks": ranks, "by": by, "decoder": decoder, "captions": captions,
         "features": features, "reasoner": make_reasoner(reasoner, reasoner_url),
@@ -131,7 +132,7 @@ def list_runs() -> None:
 
     rows = []
     for one in paper_experiments(load_paper()):
-        paper = ", ".join(f"{name} {value:g}" for name, value in one.published.items())
+        paper = ", ".join(f"{name} {value:g}" for name, value in (one.published or {}).items())
         rows.append({"run": name_of(one), "benchmark": one.benchmark, "method": one.method, "paper": paper})
     show_table(rows)
 
@@ -175,7 +176,7 @@ def check(
     from sfllava_core.video.folder import VideoFolder
 
     named = experiments()
-    found = [check_videos(experiment.questions(), VideoFolder(experiment.videos)) for experiment in named]
+    found = [check_videos(experiment.questions(), VideoFolder(experiment.folder)) for experiment in named]
     for experiment, one in zip(named, found):
         show(f"{experiment.id}: {one}")
     for experiment, one in zip(named, found) if readings else ():
@@ -224,7 +225,7 @@ def run_experiments(
 @command(bench, "bench score --profile toy --run table1_7b --judge gpt-4o")
 @takes(experiments=named_experiments, judge=make_judge)
 def score(
-    experiments: "Callable[[], list[Experiment]]",
+    experiments: "partial[list[Experiment]]",
     out: Out = Path("runs"),
     predictions: Annotated[
         Path | None, Option(help="in place of a run: JSON lines that the released code, or a descendant, wrote")
@@ -416,7 +417,7 @@ def readings_of(experiment, checked) -> str:
     from sfllava_bench.runs.readings import compare_readings
     from sfllava_core.video.folder import VideoFolder
 
-    videos, names = VideoFolder(experiment.videos), [name for name in checked.questions if name not in checked.videos]
+    videos, names = VideoFolder(experiment.folder), [name for name in checked.questions if name not in checked.videos]
     found = compare_readings([videos.find(name) for name in names], experiment.method.sample)
     other = [reading for reading in found if reading.differs]
     summary = f"the released code's reading differs on {len(other)} of {len(found)} videos"

@@ -101,17 +101,18 @@ def repeat(clip: Path, target: Path, seconds: float) -> float:
     with av.open(str(clip)) as source, av.open(str(target), "w") as out:
         stream = source.streams.video[0]
         copy = out.add_stream_from_template(stream)
-        length = stream.duration
-        times = math.ceil(seconds / float(length * stream.time_base))
+        length, unit = stream.duration, stream.time_base
+        assert length is not None and unit is not None, f"{clip}: the kit's own clips tell their length"
+        times = math.ceil(seconds / float(length * unit))
         for number in range(times):
             source.seek(0)
             for packet in source.demux(stream):
-                if packet.dts is not None:  # the last one is empty
+                if packet.dts is not None and packet.pts is not None:  # the last one is empty
                     packet.dts += number * length
                     packet.pts += number * length
                     packet.stream = copy
                     out.mux(packet)
-        return times * float(length * stream.time_base)
+        return times * float(length * unit)
 
 
 class Counting(PyAVReader):

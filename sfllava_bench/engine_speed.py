@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.loop import run
@@ -47,7 +48,7 @@ def measure(experiment: Experiment, workers: int, folder: Path) -> tuple[dict[st
         return measured(engine(StubModel), experiment, folder, f"Ray, {workers} worker{'s' * (workers > 1)}")
 
 
-def measured(llm: object, experiment: Experiment, folder: Path, way: str) -> tuple[dict, dict[str, list[str]]]:
+def measured(llm: Any, experiment: Experiment, folder: Path, way: str) -> tuple[dict, dict[str, list[str]]]:
     """The loop's time and memory; the model, or its workers, are there already."""
     samples: list[tuple[int, int]] = []
     over = threading.Event()

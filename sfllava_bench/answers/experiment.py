@@ -131,6 +131,13 @@ class Experiment:
                 raise ExperimentError(f"{name}={getattr(self, name)}: {self.method} has no use for them")
 
     @property
+    def folder(self) -> Path:
+        """Where its videos are. Raises ExperimentError where it was given none."""
+        if self.videos is None:
+            raise ExperimentError(f"{self.id}: no folder of videos is given; set `videos`")
+        return self.videos
+
+    @property
     def told(self) -> bool:
         """Whether videos are told in words, which a language model reads."""
         return isinstance(self.method, ToldInWords)
@@ -199,7 +206,12 @@ class Experiment:
             AnnotationError: the annotation files, or the file of ranks, cannot be used.
             ExperimentError: none is left.
         """
-        found = load_annotations(self.benchmark, self.annotations) if self.asked is None else list(self.asked)
+        if self.asked is not None:
+            found = list(self.asked)
+        elif self.annotations is not None:
+            found = load_annotations(self.benchmark, self.annotations)
+        else:
+            raise ExperimentError(f"{self.id}: no questions are given; set `annotations` or `asked`")
         if self.task:
             found = find_benchmark(self.benchmark).of_task(found, self.task)
         names = list(dict.fromkeys(question.video for question in found))[: self.max_videos]

@@ -6,9 +6,9 @@ The loop does jobs in this process, one after another; `engine/` hands them to m
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from sfllava_bench.answers.answering import FilmFeatures, Seen, answer_video, failure, look
 from sfllava_bench.answers.experiment import Experiment
@@ -57,10 +57,10 @@ class Work(Protocol):
     workers: int
     prefetch: int
 
-    def read(self, llm: VideoModel, job: object) -> object:
+    def read(self, llm: VideoModel, job: Any) -> Any:
         """What can be done ahead, beside the model."""
 
-    def answer(self, llm: VideoModel, job: object, read: object, waited: float) -> object:
+    def answer(self, llm: VideoModel, job: Any, read: Any, waited: float) -> Any:
         """What the model does, one job at a time; it stood idle for `waited` seconds before."""
 
 
@@ -68,7 +68,7 @@ class Work(Protocol):
 class Workers(Elsewhere, Protocol):
     """Models in other processes, which stand where a model would, and do a work's jobs."""
 
-    def each(self, work: Work, jobs: Sequence) -> Iterator[tuple[object, object]]:
+    def each(self, work: Work, jobs: Sequence) -> Generator[tuple[Any, Any], None, None]:
         """(job, what came of it, or `WorkerLost`), in the order in which they are done, each once."""
 
 
@@ -109,19 +109,22 @@ class FilmWork:
 
         words: captions and language models, for experiments where one has a say.
         """
-        group, told = self.groups[job.group], {"words": words, "read": self.here.read}
+        group, read = self.groups[job.group], self.here.read
         several = len(group) > 1
         shared = FilmFeatures(llm, decoded.frames, group[0].resize, len(group)) if several else None
         for experiment in (one for one in group if one.id in job.asked):
-            own, ways = self.methods.get(experiment.id, {}), {}
+            own = self.methods.get(experiment.id, {})
+            ways: dict[Method, list[Question]] = {}
             for question in job.asked[experiment.id]:
                 ways.setdefault(own.get(question.key, experiment.method), []).append(question)
             for method, some in ways.items():
                 one, part = replace(experiment, method=method), decoded.share(len(ways))
                 if one.told and one.reasoner is None:  # the driver has it
-                    yield experiment.id, look(llm, one, some, part, shared=shared, **told)
+                    yield experiment.id, look(llm, one, some, part, shared=shared, words=words, read=read)
                     continue
-                for records in answer_video(llm, one, some, part, batch=self.batch, shared=shared, **told):
+                for records in answer_video(
+                    llm, one, some, part, batch=self.batch, shared=shared, words=words, read=read
+                ):
                     yield experiment.id, records
 
     def answer(self, llm: VideoModel, job: Job, read: Decoded, waited: float) -> list[Found]:

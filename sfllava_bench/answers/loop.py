@@ -8,7 +8,7 @@ always balance. Where the machine or the model is at fault the run stops: that i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -121,7 +121,7 @@ def records_of(
     left: Questions | None = None,
     batch: int = 16,
     words: Words | None = None,
-) -> Iterator[tuple[str, list[Record]]]:
+) -> Generator[tuple[str, list[Record]], None, None]:
     """(experiment's id, records of a batch of its questions), video by video; but for captions nothing is written.
 
     In this process videos come in the questions' order; from workers as they are done, all of a video's records of an

@@ -96,6 +96,7 @@ def is_right(question: Question, outcome: Outcome, judgements: Judgements | None
     if not question.has_reference:
         return None
     if question.task == MULTIPLE_CHOICE:
+        assert asking is not None, "choices have a method that asked"
         return is_right_choice(record, question, asking)
     if question.task != OPEN_ENDED:
         return None
