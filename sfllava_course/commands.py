@@ -59,9 +59,12 @@ def ask(
     if getattr(llm.model.config, "random_weights", False):
         show(f"note: {model} has random weights; its words mean nothing", file=sys.stderr)
     watched = llm.watch(video, method)
-    print(f"{len(watched.frames)} frames of {watched.frames.total}, {watched}", file=sys.stderr)
+    frames = watched.frames
+    assert frames is not None, "a film has frames"
+    print(f"{len(frames)} frames of {frames.total}, {watched}", file=sys.stderr)
     if options:
         choice = watched.choose(question, options)
+        assert not isinstance(choice, list), "one question has one answer"
         for letter, option, score in zip(LETTERS, options, choice.scores):
             show(f"{'*' if letter == choice.letter else ' '} ({letter}) {score:6.1%}  {option}")
     else:
