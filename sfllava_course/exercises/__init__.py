@@ -58,6 +58,7 @@ HOMES = {
     "every_step": "on_field",
     "one_picture": "on_field",
     "least_alike": "on_field",
+    "most_changed": "on_field",
 }
 MARKS = {"right": "✓", "wrong": "✗", "to do": "○"}
 
