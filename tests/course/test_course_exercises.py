@@ -18,7 +18,7 @@ def cells_of_exercises(tag: str) -> dict[str, tuple[str, str]]:
     found = {}
     for path in CHAPTERS:
         notebook = read(path)
-        imports = code_cells(notebook)[1].source
+        imports = next(cell.source for cell in code_cells(notebook) if "sfllava_course.exercises import" in cell.source)
         for cell in code_cells(notebook, tag):
             (match,) = NAMED.findall(cell.source)
             found[match[0]] = (cell.source, imports)
