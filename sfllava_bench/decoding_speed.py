@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from tqdm import tqdm
 
-from sfllava_bench.answers.prefetch import prefetch
+from sfllava_bench.answers.prefetch import Decoded, prefetch
 from sfllava_core.defaults import CLIP, POCKETBENCH, required
 from sfllava_core.video.decoders.pyav import PyAVReader
 from sfllava_core.video.folder import VIDEO_SUFFIXES
@@ -45,6 +45,13 @@ def pocketbench(films: int | None) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in VIDEO_SUFFIXES)[:films]
 
 
+def frames_of(one: Decoded) -> int:
+    """How many frames were read. Raises the video's error where none were."""
+    if one.frames is None:
+        raise one.error or RuntimeError(f"{one.video}: no frames and no error")
+    return len(one.frames)
+
+
 def compare_pools(number: int | None, num_frames: int, sizes: Sequence[int]) -> list[dict[str, object]]:
     """Frames a second of PocketBench's films, read as a run reads them, by so many workers; a row for each size.
 
@@ -60,7 +67,7 @@ def compare_pools(number: int | None, num_frames: int, sizes: Sequence[int]) -> 
             read = partial(read_frames, num_frames=num_frames)
             list(prefetch(films[:size] * 2, read, workers=size, count=size))  # the workers are there
             began = time.perf_counter()
-            frames = sum(len(one.frames) for one in prefetch(films, read, workers=size, count=2 * size))
+            frames = sum(map(frames_of, prefetch(films, read, workers=size, count=2 * size)))
             rate = frames / (time.perf_counter() - began)
             first = first or rate
             rows.append({"decode workers": size, "films": len(films), "frames": frames,

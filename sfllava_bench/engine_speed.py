@@ -28,7 +28,7 @@ def compare_engines(records: int, each: int, workers: list[int]) -> list[dict[st
     """
     questions = stub_questions(-(-records // each), each)[:records]
     experiment = Experiment("engine", asked=questions)
-    rows, first = [], None
+    rows, first = list[dict[str, Any]](), None
     with TemporaryDirectory(prefix="sfllava-") as folder:
         for number in (0, *workers):
             row, answers = measure(experiment, number, Path(folder) / str(number))
@@ -40,7 +40,7 @@ def compare_engines(records: int, each: int, workers: list[int]) -> list[dict[st
     return rows
 
 
-def measure(experiment: Experiment, workers: int, folder: Path) -> tuple[dict[str, object], dict[str, list[str]]]:
+def measure(experiment: Experiment, workers: int, folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """One way's row, and its answers by question; 0 workers stand for this process."""
     if not workers:
         return measured(StubModel(), experiment, folder, "one process")

@@ -1,4 +1,4 @@
-"""All commands of `sfllava`: ask, doctor, run, course, and those that the benchmarks bring (sfllava_bench/commands.py).
+"""All commands of `sfllava`: ask, doctor, run, course, and those of the bench (its commands.py, machine_commands.py).
 
 What is heavy is imported when a command is run.
 """
@@ -12,9 +12,10 @@ from typing import Annotated
 from typer import Argument, Option
 
 from sfllava_bench.command_line import PAIR, command, commands, takes
-from sfllava_bench.commands import bench, gpu_acceptance, rehearse, speed
+from sfllava_bench.commands import bench
 from sfllava_bench.engine.options import make_engine
 from sfllava_bench.loading_options import loading_options
+from sfllava_bench.machine_commands import gpu_acceptance, rehearse, speed
 from sfllava_bench.terminal import one_line, show, visible
 from sfllava_core.defaults import COURSE, DEFAULT_MODEL, ROOT, required
 

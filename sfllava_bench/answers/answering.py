@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from sfllava_bench.answers.subquestions import CAPTION_TOKENS, answer_in_parts
 from sfllava_bench.answers.video_model import VideoModel
 from sfllava_bench.captions.captioner import Read
 from sfllava_bench.captions.words import Words
-from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
+from sfllava_bench.questions.records import BATCH, MULTIPLE_CHOICE, Question
 from sfllava_core.answering.sharing import ContextError
 from sfllava_core.methods.dcode import DCoDe
 from sfllava_core.prompts import PromptError
@@ -36,7 +37,7 @@ class Seen:
     seconds: in all, so far.
     """
 
-    video: object
+    video: Any
     record: Record
     stages: dict[str, float]
     seconds: float
@@ -69,7 +70,7 @@ def answer_video(
     questions: list[Question],
     decoded: Decoded,
     *,
-    batch: int = 16,
+    batch: int = BATCH,
     shared: FilmFeatures | None = None,
     words: Words | None = None,
     read: Read | None = None,
@@ -134,7 +135,7 @@ def answer_seen(
     experiment: Experiment,
     questions: list[Question],
     seen: Seen,
-    batch: int = 16,
+    batch: int = BATCH,
     words: Words | None = None,
 ) -> Iterator[list[Record]]:
     """The second half of `answer_video`; a video that was told needs no model here where a server reads."""
@@ -145,6 +146,7 @@ def answer_seen(
             assert words is not None, "a language model needs them"
             yield from ([record] for record in ask_in_words(experiment, video, some, words))
         else:
+            assert llm is not None, f"{experiment.id}: a video that is shown needs its model"
             yield ask(llm, experiment, video, some)
     stages = {**seen.stages, **video.stopwatch.seconds, "total": time.perf_counter() - start}
     size = {"visual_tokens": len(video.tokens), "prefix_bytes": int(video.prefix_bytes)}

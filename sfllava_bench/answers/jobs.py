@@ -19,7 +19,7 @@ from sfllava_bench.answers.video_model import Elsewhere, VideoModel
 from sfllava_bench.captions.captioner import Clips
 from sfllava_bench.captions.carried import Carried, CarriedWords
 from sfllava_bench.captions.words import Words
-from sfllava_bench.questions.records import Question
+from sfllava_bench.questions.records import BATCH, Question
 from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
@@ -75,7 +75,7 @@ class Workers(Elsewhere, Protocol):
 class FilmWork:
     """Videos are read, and questions about them answered."""
 
-    def __init__(self, experiments: Sequence[Experiment], videos: VideoFolder, left: Questions, batch: int = 16):
+    def __init__(self, experiments: Sequence[Experiment], videos: VideoFolder, left: Questions, batch: int = BATCH):
         """The arguments are those of `records_of`; the questions themselves are in the jobs."""
         self.groups = [[replace(one, asked=None) for one in group] for group in sharing(experiments)]
         methods = {one.id: one.methods(left[one.id]) for one in experiments if one.ranks is not None}
@@ -104,7 +104,9 @@ class FilmWork:
         seconds = time.perf_counter() - start
         return Decoded(job.video, frames, error, seconds, waited=seconds)
 
-    def records(self, llm: VideoModel, job: Job, decoded: Decoded, words: Words | None = None) -> Iterator[Found]:
+    def records(
+        self, llm: VideoModel, job: Job, decoded: Decoded, words: Words | None = None
+    ) -> Iterator[tuple[str, list[Record] | Seen]]:
         """A job's records, a batch of one experiment's at a time; a video told, where nobody here reads.
 
         words: captions and language models, for experiments where one has a say.

@@ -8,7 +8,7 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.loop import records_of
 from sfllava_bench.answers.video_model import VideoModel
-from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
+from sfllava_bench.questions.records import BATCH, MULTIPLE_CHOICE, Question
 from sfllava_bench.scores.matching import match
 from sfllava_bench.scores.scores import is_right_choice
 from sfllava_core.methods.base import PAPERS_ROPE, Method
@@ -98,7 +98,7 @@ def ask_through(
     videos: VideoFolder,
     *,
     max_new_tokens: int = NEW_TOKENS,
-    batch: int = 16,
+    batch: int = BATCH,
 ) -> Iterator[Answered]:
     """Every question through every layout, film by film; nothing is decoded or encoded twice.
 

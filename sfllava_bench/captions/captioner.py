@@ -160,6 +160,7 @@ class Captions:
                 self.journal.append(record)
                 made.extend(record["captions"])
 
+            assert not isinstance(self.llm, Elsewhere), "workers make captions of their own (carried.py)"
             self.whole[name] = caption_video(self.llm, read, name, self.clips, made, keep)
         return self.whole[name]
 

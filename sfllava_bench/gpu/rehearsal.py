@@ -17,6 +17,7 @@ from transformers import LlavaNextConfig
 
 from sfllava_bench.gpu.checkpoint import byte_count, divided_config, hub_tensors, shards_of, write_checkpoint
 from sfllava_bench.gpu.memory import free_bytes, held, measured_peak
+from sfllava_bench.questions.records import BATCH
 from sfllava_bench.speed import questions
 from sfllava_core.budget.arithmetic import ModelShape, token_budget
 from sfllava_core.budget.hardware import GIB, memory_bytes
@@ -134,7 +135,7 @@ def rehearse(
     divide: int | None = None,
     keep: Path | None = None,
     loading: Mapping[str, Any] | None = None,
-    asked: int = 16,
+    asked: int = BATCH,
     new_tokens: int = 4,
     say: Callable[[str], object] = print,
 ) -> Rehearsal:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from sfllava_bench.answers.experiment import Experiment, method_that_asked
+from sfllava_bench.answers.asking import method_that_asked
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.layouts import LAYOUTS, answered
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_bench.reports.run import Run

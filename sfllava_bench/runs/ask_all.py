@@ -15,7 +15,7 @@ from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
 from sfllava_bench.questions.annotations import load_annotations
-from sfllava_bench.questions.records import OPEN_ENDED, Question
+from sfllava_bench.questions.records import BATCH, OPEN_ENDED, Question
 from sfllava_bench.runs.own import named_method
 from sfllava_bench.runs.preflight import Preflight
 from sfllava_bench.runs.reproduce import model_of
@@ -125,7 +125,7 @@ def ask_all(
     engine: Callable[[Callable[[], Any]], Any] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     loading: Mapping[str, Any] | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
     retry_failed: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = print,

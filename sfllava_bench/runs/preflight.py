@@ -17,7 +17,7 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.surroundings import check_room
 from sfllava_bench.captions.reasoner import Reasoner
 from sfllava_bench.peers.loading import load_config
-from sfllava_bench.questions.records import Question
+from sfllava_bench.questions.records import BATCH, Question
 from sfllava_bench.runs.opening import check_files
 from sfllava_bench.scores.chat import Chat, Judge, JudgeError
 from sfllava_bench.terminal import one_line
@@ -124,7 +124,7 @@ def check_experiments(
     out: str | Path | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     loading: Mapping[str, Any] | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
 ) -> Preflight:
     """What all of these experiments need together: each video opened once, memory for each method, room, the judge.
 
@@ -184,7 +184,7 @@ def check_memory(
     *,
     rope_scaling: float = 2.0,
     loading: Mapping[str, Any] | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
     free_bytes: int | None = None,
 ) -> tuple[list[str], list[str]]:
     """Do the model and a video's prefix fit the GPU, or those it is spread over? By the budget's arithmetic.

@@ -18,7 +18,7 @@ from sfllava_bench.captions.words import OWN
 from sfllava_bench.peers.loading import load_model
 from sfllava_bench.questions.annotations import AnnotationError
 from sfllava_bench.questions.benchmarks.base import find_benchmark
-from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
+from sfllava_bench.questions.records import BATCH, Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
 from sfllava_bench.reports.run import Run
@@ -46,7 +46,7 @@ def reproduce(
     retry_failed: bool = False,
     one_by_one: int = 0,
     loading: Mapping[str, Any] | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> Results:
@@ -200,7 +200,7 @@ def preflight(
     allow_missing: bool,
     say: Callable,
     loading: Mapping[str, Any] | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
 ) -> None:
     """Videos, memory, room, judge; stops if something is missing. What was watched before is not opened again."""
     watched: set[str] = set()

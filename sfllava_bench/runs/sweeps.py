@@ -9,7 +9,7 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import answers_fingerprint
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import host_at_fault
-from sfllava_bench.questions.records import Question
+from sfllava_bench.questions.records import BATCH, Question
 from sfllava_bench.reports.compare import compare, first_alike
 from sfllava_bench.reports.run import Run
 from sfllava_bench.reports.tables import write_table
@@ -31,7 +31,7 @@ def sweep(
     retry_failed: bool = False,
     one_by_one: int = 0,
     loading: Mapping[str, Any] | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> list[dict]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from sfllava_bench.answers.asking import method_that_asked
 from sfllava_bench.answers.counts import Outcome
-from sfllava_bench.answers.experiment import method_that_asked
 from sfllava_bench.captions.scoring import credit
 from sfllava_bench.questions.records import ASPECTS, MULTIPLE_CHOICE, OPEN_ENDED, TEXT_GENERATION, Question
 from sfllava_bench.scores.judge import Judgements
