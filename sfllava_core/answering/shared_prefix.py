@@ -94,11 +94,8 @@ def attend(
     own = rearrange(query.to(log_sum.dtype) * scaling, "b (k g) q d -> b k (g q) d", k=sizes["k"])
     scores = rearrange(own @ key.to(own.dtype).mT, "b k (g q) s -> b k g q s", q=sizes["q"])
     scores = scores.masked_fill(~mask[:, :, None], float("-inf"))
-    weights = (
-        torch.cat([rearrange(log_sum, "1 k (b g q) -> b k g q 1", **sizes), scores], dim=-1)
-        .softmax(dim=-1)
-        .flatten(2, 3)
-    )
+    log_sum = rearrange(log_sum, "1 k (b g q) -> b k g q 1", **sizes)
+    weights = torch.cat([log_sum, scores], dim=-1).softmax(dim=-1).flatten(2, 3)
     from_prefix = rearrange(from_prefix, "1 k (b g q) d -> b k (g q) d", **sizes)
     merged = weights[..., :1] * from_prefix + weights[..., 1:] @ value.to(own.dtype)
     return rearrange(merged, "b k (g q) d -> b q (k g) d", q=sizes["q"]).to(query.dtype)

@@ -100,8 +100,7 @@ class Worker:
 
     def answer(self, who: str, timeout_s: float | None, deadline: float) -> Message:
         """The next line from the worker, with the block of memory that came with it as `block`."""
-        line = b""
-        handles: list[int] = []
+        line, handles = b"", list[int]()
         while not line.endswith(b"\n"):
             left = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
             if not select.select([self.socket], [], [], left)[0]:
