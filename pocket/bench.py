@@ -120,6 +120,7 @@ def write_video(file: Path, pictures: Iterable[Image.Image], variable: bool = Fa
     codec, options = CODECS[file.suffix[1:]]
     with av.open(str(file), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=FRAMES_PER_SECOND, options=options | {"flags": "+bitexact"})
+        assert isinstance(stream, av.VideoStream), codec
         stream.width = stream.height = CANVAS
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, 2 * FRAMES_PER_SECOND)
@@ -151,7 +152,7 @@ def video_file(index: int, videos: int) -> tuple[str, bool]:
 def write_bench(seed: int, out: Path, videos: int, progress: bool = True) -> None:
     """Write `videos` videos and both annotation files to `out`."""
     (out / "videos").mkdir(parents=True, exist_ok=True)
-    open_rows, choice_rows = [], []
+    open_rows, choice_rows = list[list](), list[list]()
     for index in tqdm(range(videos), desc="PocketBench", disable=not progress, mininterval=5):
         story, (name, variable) = bench_story(seed, index), video_file(index, videos)
         write_video(out / "videos" / name, (draw(story, t) for t in frame_times()), variable)

@@ -89,7 +89,8 @@ class Actor:
 
     def at(self, time: float) -> tuple[float, float]:
         """Its centre at a story time, canvas pixels."""
-        return tuple(a + (b - a) * time for a, b in zip(self.start, self.end, strict=True))
+        x, y = (a + (b - a) * time for a, b in zip(self.start, self.end, strict=True))
+        return x, y
 
     def visible(self, time: float) -> bool:
         return self.begin <= time < self.until

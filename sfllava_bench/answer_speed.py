@@ -43,14 +43,16 @@ def suffixes_and_steps(
     prompts = [video.asking.open_ended(question, llm.prompt_style, ALL_PARTS) for question in asked]
     encoded = [encode_prompt(prompt, llm.tokenizer) for prompt in prompts]
     suffixes, each = [], []
+    shape, bytes_per_value = ModelShape.from_config(llm.model.config), llm.model.dtype.itemsize
     for _ in range(TRIES):
         decoders = video.sharing.decoders(encoded, steps, True)
         _, decoder = next(decoders)
+        assert isinstance(decoder, SharedPrefixDecoder), "a prefix that is shared was asked for"
         suffixes.append(seconds_of(partial(run_suffixes, llm, decoder), llm.device))
         ids = torch.ones(len(decoder.padding), 1, dtype=torch.long, device=llm.device)
         each += [seconds_of(partial(run_step, llm, decoder, ids), llm.device) for _ in range(steps)]
         decoders.close()
-    work = lower_bounds(decoder, ModelShape.from_config(llm.model.config), hardware, llm.model.dtype.itemsize)
+        work = lower_bounds(decoder, shape, hardware, bytes_per_value)  # the same in each try
     return {"suffixes": (min(suffixes), work[0]), "a step": (min(each), work[1])}
 
 

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from inspect import Signature, signature
+from inspect import Parameter, Signature, signature
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,11 +17,11 @@ from typer.main import get_command
 from sfllava_bench.terminal import ends_with_its_reader, one_line, show
 
 PAIR = "NAME VALUE"  # the metavar of an option that takes two words
-UsageError = typer.BadParameter.__base__  # click's own, or that of the click which newer Typers carry inside
+UsageError: Any = typer.BadParameter.__base__  # click's own, or that of the click which newer Typers carry inside
 
 
-class SeveralWords:
-    """Options may be followed by several words: `--run a b`."""
+class Command(TyperCommand):
+    """A command. Its options may be followed by several words: `--run a b`."""
 
     context_class = typer.Context
 
@@ -29,12 +30,14 @@ class SeveralWords:
         return super().parse_args(ctx, one_by_one(args, self.params))
 
 
-class Command(SeveralWords, TyperCommand):
-    """A command."""
+class Group(TyperGroup):
+    """Commands below one name, and the options before them, which are as a command's."""
 
+    context_class = typer.Context
 
-class Group(SeveralWords, TyperGroup):
-    """Commands below one name, and the options before them."""
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        """Typer's, of words that it understands."""
+        return super().parse_args(ctx, one_by_one(args, self.params))
 
 
 def one_by_one(words: Sequence[str], params: Iterable) -> list[str]:
@@ -56,7 +59,7 @@ def one_by_one(words: Sequence[str], params: Iterable) -> list[str]:
     return found + left
 
 
-def commands(**more: object) -> typer.Typer:
+def commands(**more: Any) -> typer.Typer:
     """An empty list of commands, to be filled."""
     more = {"no_args_is_help": True, **more}
     names = {"help_option_names": ["--help", "-h"]}
@@ -76,17 +79,17 @@ def takes(**makers: Callable) -> Callable[[Callable], Callable]:
     """
 
     def decorated(function: Callable) -> Callable:
-        parameters = []
+        parameters: list[Parameter] = []
         for name, parameter in signature(function).parameters.items():
             parameters += signature(makers[name]).parameters.values() if name in makers else [parameter]
 
-        def filled(**words: object) -> int | None:
+        def filled(**words: Any) -> int | None:
             for name, maker in makers.items():
                 words[name] = partial(maker, **{own: words.pop(own) for own in signature(maker).parameters})
             return function(**words)
 
         filled.__name__, filled.__doc__ = function.__name__, function.__doc__
-        filled.__signature__ = Signature(parameters)
+        filled.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what `signature` looks for
         filled.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return filled
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from tqdm import tqdm
 
-from sfllava_bench.answers.prefetch import prefetch
+from sfllava_bench.answers.prefetch import Decoded, prefetch
 from sfllava_core.defaults import CLIP, POCKETBENCH, required
 from sfllava_core.video.decoders.pyav import PyAVReader
 from sfllava_core.video.folder import VIDEO_SUFFIXES
@@ -45,6 +45,13 @@ def pocketbench(films: int | None) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in VIDEO_SUFFIXES)[:films]
 
 
+def frames_of(one: Decoded) -> int:
+    """How many frames were read. Raises the video's error where none were."""
+    if one.frames is None:
+        raise one.error or RuntimeError(f"{one.video}: no frames and no error")
+    return len(one.frames)
+
+
 def compare_pools(number: int | None, num_frames: int, sizes: Sequence[int]) -> list[dict[str, object]]:
     """Frames a second of PocketBench's films, read as a run reads them, by so many workers; a row for each size.
 
@@ -60,7 +67,7 @@ def compare_pools(number: int | None, num_frames: int, sizes: Sequence[int]) -> 
             read = partial(read_frames, num_frames=num_frames)
             list(prefetch(films[:size] * 2, read, workers=size, count=size))  # the workers are there
             began = time.perf_counter()
-            frames = sum(len(one.frames) for one in prefetch(films, read, workers=size, count=2 * size))
+            frames = sum(map(frames_of, prefetch(films, read, workers=size, count=2 * size)))
             rate = frames / (time.perf_counter() - began)
             first = first or rate
             rows.append({"decode workers": size, "films": len(films), "frames": frames,
@@ -101,17 +108,18 @@ def repeat(clip: Path, target: Path, seconds: float) -> float:
     with av.open(str(clip)) as source, av.open(str(target), "w") as out:
         stream = source.streams.video[0]
         copy = out.add_stream_from_template(stream)
-        length = stream.duration
-        times = math.ceil(seconds / float(length * stream.time_base))
+        length, unit = stream.duration, stream.time_base
+        assert length is not None and unit is not None, f"{clip}: the kit's own clips tell their length"
+        times = math.ceil(seconds / float(length * unit))
         for number in range(times):
             source.seek(0)
             for packet in source.demux(stream):
-                if packet.dts is not None:  # the last one is empty
+                if packet.dts is not None and packet.pts is not None:  # the last one is empty
                     packet.dts += number * length
                     packet.pts += number * length
                     packet.stream = copy
                     out.mux(packet)
-        return times * float(length * stream.time_base)
+        return times * float(length * unit)
 
 
 class Counting(PyAVReader):

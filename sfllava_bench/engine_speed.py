@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.loop import run
@@ -27,7 +28,7 @@ def compare_engines(records: int, each: int, workers: list[int]) -> list[dict[st
     """
     questions = stub_questions(-(-records // each), each)[:records]
     experiment = Experiment("engine", asked=questions)
-    rows, first = [], None
+    rows, first = list[dict[str, Any]](), None
     with TemporaryDirectory(prefix="sfllava-") as folder:
         for number in (0, *workers):
             row, answers = measure(experiment, number, Path(folder) / str(number))
@@ -39,7 +40,7 @@ def compare_engines(records: int, each: int, workers: list[int]) -> list[dict[st
     return rows
 
 
-def measure(experiment: Experiment, workers: int, folder: Path) -> tuple[dict[str, object], dict[str, list[str]]]:
+def measure(experiment: Experiment, workers: int, folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """One way's row, and its answers by question; 0 workers stand for this process."""
     if not workers:
         return measured(StubModel(), experiment, folder, "one process")
@@ -47,7 +48,7 @@ def measure(experiment: Experiment, workers: int, folder: Path) -> tuple[dict[st
         return measured(engine(StubModel), experiment, folder, f"Ray, {workers} worker{'s' * (workers > 1)}")
 
 
-def measured(llm: object, experiment: Experiment, folder: Path, way: str) -> tuple[dict, dict[str, list[str]]]:
+def measured(llm: Any, experiment: Experiment, folder: Path, way: str) -> tuple[dict, dict[str, list[str]]]:
     """The loop's time and memory; the model, or its workers, are there already."""
     samples: list[tuple[int, int]] = []
     over = threading.Event()

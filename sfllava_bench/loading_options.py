@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from typer import Option
 
+from sfllava_bench.questions.records import BATCH
+
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1, mps")]
 DeviceMap = Annotated[
     str | None, Option("--device-map", help="auto or balanced: one model over all GPUs, which work in turn")
@@ -32,7 +34,7 @@ def loading_options(
     device_map: DeviceMap = None,
     dtype: Dtype = "auto",
     quantization: Quantization = None,
-    batch: Annotated[int, Option(help="questions answered together")] = 16,
+    batch: Annotated[int, Option(help="questions answered together")] = BATCH,
     decoding: Annotated[
         int | None, Option("--decode-workers", help="videos decoded at a time; else the cores less 2, from 1 to 16")
     ] = None,

@@ -22,7 +22,9 @@ SIZES = {
 }
 
 
-def random_llm(name: str, device: str = "auto", dtype: str = "auto", rope_scaling: float = 2.0) -> VideoLLM:
+def random_llm(
+    name: str, device: str | torch.device = "auto", dtype: str = "auto", rope_scaling: float = 2.0
+) -> VideoLLM:
     """A `VideoLLM` of a named size with random weights and the tiny checkpoint's tokenizer. Nothing is downloaded.
 
     Args:

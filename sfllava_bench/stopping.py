@@ -29,7 +29,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
         nonlocal number
         for each in CODES:
             signal.signal(each, signal.SIG_IGN)  # one is enough: a second would break into the closing
-        number = which
+        number = signal.Signals(which)
         came.set()
         raise (Terminated if which == signal.SIGTERM else KeyboardInterrupt)
 

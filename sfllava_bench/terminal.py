@@ -60,9 +60,10 @@ def show_table(rows: Sequence[Mapping[str, object]]) -> None:
     if drawn:
         Console().print(table)
         return
-    plain = Console(file=StringIO(), width=WIDE, color_system=None, force_terminal=False)
+    text = StringIO()
+    plain = Console(file=text, width=WIDE, color_system=None, force_terminal=False)
     plain.print(table, crop=False)
-    print("\n".join(line.rstrip() for line in plain.file.getvalue().splitlines()))
+    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
 
 
 def ends_with_its_reader(main: Callable[..., int]) -> Callable[..., int]:

@@ -8,7 +8,7 @@ Second step of the way: frames -> **features** -> method -> prompt -> answer.
 S = 336 and H = W = 24 for LLaVA-NeXT. F_v of the paper's section 3.1 is the result.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ def checked_pixels(frames: Frames | np.ndarray | Tensor) -> UInt8[np.ndarray, "f
 
 
 def resize_frames(
-    pixels: UInt8[np.ndarray, "frames h w 3"], size: tuple[int, int]
+    pixels: UInt8[np.ndarray, "frames h w 3"], size: Sequence[int]
 ) -> UInt8[np.ndarray, "frames height width 3"]:
     """Resize each frame to (height, width) as the released code does: Pillow bicubic on uint8, aspect ignored."""
     return np.stack([resize_picture(picture, size) for picture in pixels])

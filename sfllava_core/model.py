@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ from sfllava_core.video.reading import DEFAULT_TIMEOUT_S, read_frames
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
-Video = Frames | np.ndarray | Tensor  # uint8 (T, h, w, 3)
+Video: TypeAlias = Frames | np.ndarray | Tensor  # uint8 (T, h, w, 3)
 
 
 class VideoLLM:

@@ -183,8 +183,9 @@ def recording_attention(
     value: Float[Tensor, "1 kv_heads length head_dim"],
     attention_mask: Bool[Tensor, "1 1 length length"],
     scaling: float | None = None,
-    kept: deque | None = None,
-    queries: int = 1,
+    *,
+    kept: deque[Tensor],
+    queries: int,
     **kwargs,
 ) -> tuple[Float[Tensor, "1 length heads head_dim"], None]:
     """transformers' own attention; the last rows' weights are computed once more, and kept."""

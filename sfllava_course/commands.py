@@ -1,4 +1,4 @@
-"""All commands of `sfllava`: ask, doctor, run, course, and those that the benchmarks bring (sfllava_bench/commands.py).
+"""All commands of `sfllava`: ask, doctor, run, course, and those of the bench (its commands.py, machine_commands.py).
 
 What is heavy is imported when a command is run.
 """
@@ -12,9 +12,10 @@ from typing import Annotated
 from typer import Argument, Option
 
 from sfllava_bench.command_line import PAIR, command, commands, takes
-from sfllava_bench.commands import bench, gpu_acceptance, rehearse, speed
+from sfllava_bench.commands import bench
 from sfllava_bench.engine.options import make_engine
 from sfllava_bench.loading_options import loading_options
+from sfllava_bench.machine_commands import gpu_acceptance, rehearse, speed
 from sfllava_bench.terminal import one_line, show, visible
 from sfllava_core.defaults import COURSE, DEFAULT_MODEL, ROOT, required
 
@@ -59,9 +60,12 @@ def ask(
     if getattr(llm.model.config, "random_weights", False):
         show(f"note: {model} has random weights; its words mean nothing", file=sys.stderr)
     watched = llm.watch(video, method)
-    print(f"{len(watched.frames)} frames of {watched.frames.total}, {watched}", file=sys.stderr)
+    frames = watched.frames
+    assert frames is not None, "a film has frames"
+    print(f"{len(frames)} frames of {frames.total}, {watched}", file=sys.stderr)
     if options:
         choice = watched.choose(question, options)
+        assert not isinstance(choice, list), "one question has one answer"
         for letter, option, score in zip(LETTERS, options, choice.scores):
             show(f"{'*' if letter == choice.letter else ' '} ({letter}) {score:6.1%}  {option}")
     else:

@@ -7,21 +7,22 @@ notebook is anything written down: the authors' notebooks and runs without a scr
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 FILE = "progress.json"
 CLOSE = 0.25  # a single number counts where it is off by a quarter of the truth at most
 
-Guess = float | str | Sequence[float]
+Guess = float | str | tuple[float, ...] | list[float]
 
 
 def within(guess: Guess, truth: float | str) -> bool:
     """Whether a guess holds the truth: a pair (low, high) by its ends, a number to a quarter, a word to the letter."""
-    if isinstance(guess, str) or isinstance(truth, str):
+    if isinstance(guess, str):
+        return guess.strip().lower() == str(truth).strip().lower()
+    if isinstance(truth, str):
         return str(guess).strip().lower() == str(truth).strip().lower()
-    if isinstance(guess, Sequence):
+    if isinstance(guess, (tuple, list)):
         low, high = guess
         return low <= truth <= high
     return abs(guess - truth) <= CLOSE * abs(truth)

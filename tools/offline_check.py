@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def main() -> None:
     print("the offline pack installs, runs chapter 0 and opens JupyterLab with no network")
 
 
-def run(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+def run(words: list[str], folder: Path, environment: Mapping[str, str]) -> None:
     """Run, shown, within an hour; ends this script where it fails."""
     if code := subprocess.run(words, cwd=folder, env=dict(environment), timeout=3600).returncode:
         sys.exit(f"a command failed with code {code}")

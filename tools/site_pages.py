@@ -199,7 +199,7 @@ def linked(text: str, chapters: list[Path], column: int) -> str:
 def write_api(packages: tuple[str, ...], folder: Path) -> None:
     """One page for each folder of modules, which autodoc fills from the docstrings."""
     folder.mkdir()
-    rooms = {}  # the package with a folder of modules -> the modules
+    rooms: dict[str, list[str]] = {}  # the package with a folder of modules -> the modules
     for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
             if path.name != "__main__.py":

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,8 +17,9 @@ from sfllava_bench.answers.subquestions import CAPTION_TOKENS, answer_in_parts
 from sfllava_bench.answers.video_model import VideoModel
 from sfllava_bench.captions.captioner import Read
 from sfllava_bench.captions.words import Words
-from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
+from sfllava_bench.questions.records import BATCH, MULTIPLE_CHOICE, Question
 from sfllava_core.answering.sharing import ContextError
+from sfllava_core.methods.dcode import DCoDe
 from sfllava_core.prompts import PromptError
 from sfllava_core.stopwatch import Stopwatch
 from sfllava_core.video.frames import Frames
@@ -35,7 +37,7 @@ class Seen:
     seconds: in all, so far.
     """
 
-    video: object
+    video: Any
     record: Record
     stages: dict[str, float]
     seconds: float
@@ -49,10 +51,12 @@ class FilmFeatures:
 
     def __init__(self, llm: VideoModel, frames: Frames | None, resize: str, experiments: int):
         self.llm, self.frames, self.resize, self.experiments = llm, frames, resize, experiments
-        self.features, self.stopwatch = None, Stopwatch(llm.device)
+        self.features: Tensor | None = None
+        self.stopwatch = Stopwatch(llm.device)
 
     def of(self, frames: Frames) -> Float[Tensor, "frames rows columns dim"]:
         """The features of some of the frames; all are encoded when the first are asked for."""
+        assert self.frames is not None, "a video that could not be read has no features"
         if self.features is None:
             with self.stopwatch("encode"):
                 self.features = self.llm.encode(self.frames, resize=self.resize)
@@ -66,7 +70,7 @@ def answer_video(
     questions: list[Question],
     decoded: Decoded,
     *,
-    batch: int = 16,
+    batch: int = BATCH,
     shared: FilmFeatures | None = None,
     words: Words | None = None,
     read: Read | None = None,
@@ -101,8 +105,10 @@ def look(
     start = time.perf_counter()
     if decoded.error is not None:
         return [failure(question, "video", decoded.error) for question in questions]
+    assert decoded.frames is not None, "there are frames or an error"
     try:
         if experiment.told:
+            assert words is not None and read is not None, "captions need them"
             frames = decoded.frames.sampled(experiment.method.sample)
             video = words.told(experiment, decoded.video, frames, read)
         else:
@@ -129,7 +135,7 @@ def answer_seen(
     experiment: Experiment,
     questions: list[Question],
     seen: Seen,
-    batch: int = 16,
+    batch: int = BATCH,
     words: Words | None = None,
 ) -> Iterator[list[Record]]:
     """The second half of `answer_video`; a video that was told needs no model here where a server reads."""
@@ -137,8 +143,10 @@ def answer_seen(
     for first in range(0, len(questions), batch):
         some = questions[first : first + batch]
         if experiment.worded:  # what a server has said is not waited with until others are through
+            assert words is not None, "a language model needs them"
             yield from ([record] for record in ask_in_words(experiment, video, some, words))
         else:
+            assert llm is not None, f"{experiment.id}: a video that is shown needs its model"
             yield ask(llm, experiment, video, some)
     stages = {**seen.stages, **video.stopwatch.seconds, "total": time.perf_counter() - start}
     size = {"visual_tokens": len(video.tokens), "prefix_bytes": int(video.prefix_bytes)}
@@ -184,6 +192,7 @@ def in_parts(llm: VideoModel, experiment: Experiment, video, question: Question,
         if llm.prompt_style != "vicuna" or len(question.questions) > 1:
             raise PromptError("D-CoDe's sub-questions have prompts for 'vicuna' (7B) alone, and for one question")
         method, text = experiment.method, question.questions[0]
+        assert isinstance(method, DCoDe), "sub-questions are its way alone"
         answer, captions = answer_in_parts(generate, method, text, question.options, subquestions)
     except OF_ONE_QUESTION as error:
         release_memory()

@@ -1,11 +1,10 @@
 """An experiment, as data: what a model sees of which videos, what it is asked, and how."""
 
-import hashlib
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 
-from sfllava_bench.answers.journal import Record
+from sfllava_bench.answers.asking import asked_as
+from sfllava_bench.answers.file_marks import file_mark, model_files
 from sfllava_bench.answers.ranks import ranked_methods, ranks_fingerprint
 from sfllava_bench.answers.subquestions import WORDINGS
 from sfllava_bench.answers.video_model import Elsewhere, VideoModel, facts_of
@@ -17,10 +16,9 @@ from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Questio
 from sfllava_bench.questions.toy import of_other_films
 from sfllava_bench.scores.chat import Judge
 from sfllava_core.answering.rope import ROPE_TYPES
-from sfllava_core.methods.base import PAPERS_ROPE, Method, Rope, SpecError
+from sfllava_core.methods.base import PAPERS_ROPE, Method, Rope
 from sfllava_core.methods.dcode import DCoDe
 from sfllava_core.methods.slowfast import SlowFast
-from sfllava_core.methods.specs import parse_spec
 from sfllava_core.prompts import ALL_PARTS, PromptParts
 
 SHARING = ("video", "nothing")
@@ -131,6 +129,13 @@ class Experiment:
                 raise ExperimentError(f"{name}={getattr(self, name)}: {self.method} has no use for them")
 
     @property
+    def folder(self) -> Path:
+        """Where its videos are. Raises ExperimentError where it was given none."""
+        if self.videos is None:
+            raise ExperimentError(f"{self.id}: no folder of videos is given; set `videos`")
+        return self.videos
+
+    @property
     def told(self) -> bool:
         """Whether videos are told in words, which a language model reads."""
         return isinstance(self.method, ToldInWords)
@@ -199,7 +204,12 @@ class Experiment:
             AnnotationError: the annotation files, or the file of ranks, cannot be used.
             ExperimentError: none is left.
         """
-        found = load_annotations(self.benchmark, self.annotations) if self.asked is None else list(self.asked)
+        if self.asked is not None:
+            found = list(self.asked)
+        elif self.annotations is not None:
+            found = load_annotations(self.benchmark, self.annotations)
+        else:
+            raise ExperimentError(f"{self.id}: no questions are given; set `annotations` or `asked`")
         if self.task:
             found = find_benchmark(self.benchmark).of_task(found, self.task)
         names = list(dict.fromkeys(question.video for question in found))[: self.max_videos]
@@ -233,7 +243,10 @@ class Experiment:
         """JSON-able: who reads what, where a language model has a say."""
         reader = self.reasoner.model if isinstance(self.reasoner, Judge) else self.reasoner
         files = {name: getattr(self, name) for name in ("captions", "features")}
-        given = {name: file_mark(path) for name, path in files.items() if path is not None}
+        try:
+            given = {name: file_mark(path) for name, path in files.items() if path is not None}
+        except OSError as error:
+            raise ExperimentError(f"{error.filename}: {error.strerror}: give another file") from None
         apart = {"subquestions": self.subquestions} if self.subquestions else {}
         return {"reasoner": reader, **given, **apart}
 
@@ -267,62 +280,3 @@ class Experiment:
             "loading": self.loading,
             "model_files": model_files(self.model),
         }
-
-
-def asked_as(method: Method, prompts: str) -> Method:
-    """The method whose prompts and reading of choices are used, where this one shows the video."""
-    return method if prompts == "own" else SlowFast()
-
-
-def method_that_asked(settings: Record) -> Method:
-    """Whose prompts and reading of choices a run's answers came by, from its settings alone.
-
-    Predictions of others, which name no method, are read as those of the paper's.
-
-    Raises:
-        SpecError: the method's code is not defined here.
-    """
-    if "method" not in settings:
-        return SlowFast()
-    return asked_as(defined_method(settings["method"]), settings.get("prompts", "own"))
-
-
-def defined_method(text: str) -> Method:
-    """The method that a run's settings name. Raises SpecError where its code is not defined here."""
-    try:
-        return parse_spec(text)
-    except SpecError as error:
-        raise SpecError(
-            f"the run's method is {text!r}, and no code for it is defined here, which reads its answers: "
-            f"define it first (run its notebook's cell, or import its file), then score again ({error})"
-        ) from None
-
-
-def file_mark(path: Path) -> str:
-    """Stands for a file's content.
-
-    Raises:
-        ExperimentError: it cannot be read.
-    """
-    try:
-        about = path.stat()
-        return content_mark(path, about.st_size, about.st_mtime_ns)
-    except OSError as error:
-        raise ExperimentError(f"{path}: {error.strerror}: give another file") from None
-
-
-@cache
-def content_mark(path: Path, size: int, time_ns: int) -> str:
-    """A file read through, once while it stays as it is."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()[:16]
-
-
-def model_files(model: str) -> list[list]:
-    """Names, sizes and times of a local checkpoint's files: another checkpoint in the same folder is another model."""
-    folder = Path(model)
-    files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

@@ -6,9 +6,9 @@ The loop does jobs in this process, one after another; `engine/` hands them to m
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from sfllava_bench.answers.answering import FilmFeatures, Seen, answer_video, failure, look
 from sfllava_bench.answers.experiment import Experiment
@@ -19,7 +19,7 @@ from sfllava_bench.answers.video_model import Elsewhere, VideoModel
 from sfllava_bench.captions.captioner import Clips
 from sfllava_bench.captions.carried import Carried, CarriedWords
 from sfllava_bench.captions.words import Words
-from sfllava_bench.questions.records import Question
+from sfllava_bench.questions.records import BATCH, Question
 from sfllava_core.methods.base import Method
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
@@ -57,10 +57,10 @@ class Work(Protocol):
     workers: int
     prefetch: int
 
-    def read(self, llm: VideoModel, job: object) -> object:
+    def read(self, llm: VideoModel, job: Any) -> Any:
         """What can be done ahead, beside the model."""
 
-    def answer(self, llm: VideoModel, job: object, read: object, waited: float) -> object:
+    def answer(self, llm: VideoModel, job: Any, read: Any, waited: float) -> Any:
         """What the model does, one job at a time; it stood idle for `waited` seconds before."""
 
 
@@ -68,14 +68,14 @@ class Work(Protocol):
 class Workers(Elsewhere, Protocol):
     """Models in other processes, which stand where a model would, and do a work's jobs."""
 
-    def each(self, work: Work, jobs: Sequence) -> Iterator[tuple[object, object]]:
+    def each(self, work: Work, jobs: Sequence) -> Generator[tuple[Any, Any], None, None]:
         """(job, what came of it, or `WorkerLost`), in the order in which they are done, each once."""
 
 
 class FilmWork:
     """Videos are read, and questions about them answered."""
 
-    def __init__(self, experiments: Sequence[Experiment], videos: VideoFolder, left: Questions, batch: int = 16):
+    def __init__(self, experiments: Sequence[Experiment], videos: VideoFolder, left: Questions, batch: int = BATCH):
         """The arguments are those of `records_of`; the questions themselves are in the jobs."""
         self.groups = [[replace(one, asked=None) for one in group] for group in sharing(experiments)]
         methods = {one.id: one.methods(left[one.id]) for one in experiments if one.ranks is not None}
@@ -104,24 +104,29 @@ class FilmWork:
         seconds = time.perf_counter() - start
         return Decoded(job.video, frames, error, seconds, waited=seconds)
 
-    def records(self, llm: VideoModel, job: Job, decoded: Decoded, words: Words | None = None) -> Iterator[Found]:
+    def records(
+        self, llm: VideoModel, job: Job, decoded: Decoded, words: Words | None = None
+    ) -> Iterator[tuple[str, list[Record] | Seen]]:
         """A job's records, a batch of one experiment's at a time; a video told, where nobody here reads.
 
         words: captions and language models, for experiments where one has a say.
         """
-        group, told = self.groups[job.group], {"words": words, "read": self.here.read}
+        group, read = self.groups[job.group], self.here.read
         several = len(group) > 1
         shared = FilmFeatures(llm, decoded.frames, group[0].resize, len(group)) if several else None
         for experiment in (one for one in group if one.id in job.asked):
-            own, ways = self.methods.get(experiment.id, {}), {}
+            own = self.methods.get(experiment.id, {})
+            ways: dict[Method, list[Question]] = {}
             for question in job.asked[experiment.id]:
                 ways.setdefault(own.get(question.key, experiment.method), []).append(question)
             for method, some in ways.items():
                 one, part = replace(experiment, method=method), decoded.share(len(ways))
                 if one.told and one.reasoner is None:  # the driver has it
-                    yield experiment.id, look(llm, one, some, part, shared=shared, **told)
+                    yield experiment.id, look(llm, one, some, part, shared=shared, words=words, read=read)
                     continue
-                for records in answer_video(llm, one, some, part, batch=self.batch, shared=shared, **told):
+                for records in answer_video(
+                    llm, one, some, part, batch=self.batch, shared=shared, words=words, read=read
+                ):
                     yield experiment.id, records
 
     def answer(self, llm: VideoModel, job: Job, read: Decoded, waited: float) -> list[Found]:

@@ -19,7 +19,7 @@ from sfllava_core.video.integrity import HostError
 try:
     import fcntl
 except ImportError:  # Windows: no lock, so do not start the same run twice at once there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 SCHEMA = 2  # in 1, answers named their `method` `pathways`
 BEGINNING = b'{"journal": '
@@ -172,7 +172,8 @@ def count_answered(path: str | Path) -> tuple[int, int]:
 
 def read_lines(path: Path) -> tuple[Record | None, list[Record], int]:
     """(header or None, records, bytes that are sound); a last line without its end is not sound."""
-    lines, sound = [], 0
+    lines: list[Any] = []
+    sound = 0
     with path.open("rb") as file:
         beginning = file.read(len(BEGINNING))
         if beginning != BEGINNING[: len(beginning)]:

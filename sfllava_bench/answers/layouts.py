@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.loop import records_of
 from sfllava_bench.answers.video_model import VideoModel
-from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
+from sfllava_bench.questions.records import BATCH, MULTIPLE_CHOICE, Question
 from sfllava_bench.scores.matching import match
 from sfllava_bench.scores.scores import is_right_choice
 from sfllava_core.methods.base import PAPERS_ROPE, Method
@@ -30,7 +31,7 @@ NEW_TOKENS = 16  # PocketBench's longest answer has 6
 POCKET_SLOWFAST = SlowFast(50, Pathway(8, ONE_BY_TWO), Pathway(None, Pool.to(2, 2)))
 
 
-def layout(name: str, method: Method, **settings: object) -> Experiment:
+def layout(name: str, method: Method, **settings: Any) -> Experiment:
     """An experiment on PocketBench; model and files are still to be given. settings: other fields of `Experiment`."""
     return Experiment(
         id=f"pocketbench_{name.replace(', ', '_').replace(' ', '_').lower()}",
@@ -97,7 +98,7 @@ def ask_through(
     videos: VideoFolder,
     *,
     max_new_tokens: int = NEW_TOKENS,
-    batch: int = 16,
+    batch: int = BATCH,
 ) -> Iterator[Answered]:
     """Every question through every layout, film by film; nothing is decoded or encoded twice.
 
@@ -113,7 +114,7 @@ def ask_through(
         `Answered`, all layouts of a film before the next film.
     """
     found = {name: one if isinstance(one, Experiment) else layout(name, one) for name, one in layouts.items()}
-    asked = {"asked": tuple(questions), "max_new_tokens": max_new_tokens}
+    asked: dict[str, Any] = {"asked": tuple(questions), "max_new_tokens": max_new_tokens}
     experiments = [replace(one, id=name, **asked) for name, one in found.items()]
     by_key, asking = {question.key: question for question in questions}, {one.id: one.asking for one in experiments}
     for name, records in records_of(llm, experiments, videos, batch=batch):

@@ -8,7 +8,7 @@ always balance. Where the machine or the model is at fault the run stops: that i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -29,7 +29,7 @@ from sfllava_bench.answers.video_model import VideoModel, facts_of
 from sfllava_bench.captions.captioner import Clips
 from sfllava_bench.captions.carried import CarriedJobs
 from sfllava_bench.captions.words import Words
-from sfllava_bench.questions.records import Question
+from sfllava_bench.questions.records import BATCH, Question
 from sfllava_bench.scores.chat import Judge
 from sfllava_core import __version__
 from sfllava_core.video.folder import VideoFolder
@@ -43,7 +43,7 @@ def run(
     *,
     file: str = "answers.jsonl",
     retry_failed: bool = False,
-    batch: int = 16,
+    batch: int = BATCH,
     progress: bool = True,
 ) -> dict[str, Outcome]:
     """Answer all questions of these experiments that are not answered yet.
@@ -119,9 +119,9 @@ def records_of(
     videos: VideoFolder,
     *,
     left: Questions | None = None,
-    batch: int = 16,
+    batch: int = BATCH,
     words: Words | None = None,
-) -> Iterator[tuple[str, list[Record]]]:
+) -> Generator[tuple[str, list[Record]], None, None]:
     """(experiment's id, records of a batch of its questions), video by video; but for captions nothing is written.
 
     In this process videos come in the questions' order; from workers as they are done, all of a video's records of an
@@ -143,7 +143,9 @@ def records_of(
         names, read = [job.video for job in jobs], partial(work.frames, llm, place)
         with closing(prefetch(names, read, workers=videos.workers, count=videos.prefetch)) as reading:
             for job, decoded in zip(jobs, reading):
-                yield from work.records(llm, job, decoded, words)
+                for name, records in work.records(llm, job, decoded, words):
+                    assert not isinstance(records, Seen), "captions are read in the process that reads videos"
+                    yield name, records
 
 
 def records_of_workers(
@@ -163,6 +165,7 @@ def records_of_workers(
         for job, found in doing:
             for name, records in work.given_up(job, found) if isinstance(found, WorkerLost) else found:
                 if isinstance(name, Clips):
+                    assert words is not None, "captions come where they were asked for"
                     words.book(name).keep(records)
                 elif isinstance(records, Seen):
                     answered = answer_seen(None, by_id[name], job.asked[name], records, batch, words)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -32,7 +32,7 @@ class Decoded:
 
 def prefetch(
     names: Iterable[str], read: Callable[[str], Frames], *, workers: int = 2, count: int = 4
-) -> Iterator[Decoded]:
+) -> Generator[Decoded, None, None]:
     """Each video's frames, in order, with up to `count` more being decoded or waiting in memory.
 
     Args:
@@ -45,7 +45,8 @@ def prefetch(
     end early: what has not begun is not read any more, and what hangs is not waited for.
     """
     waiting: SimpleQueue[tuple[str, Future] | None] = SimpleQueue()
-    coming, left = deque(), iter(names)
+    coming: deque[tuple[str, Future]] = deque()
+    left = iter(names)
     # No executor: Python waits for its threads at exit, so that a decode that hangs would hold up a Ctrl-C.
     for number in range(workers):
         threading.Thread(target=work, args=(waiting, read), name=f"decode-{number}", daemon=True).start()

@@ -54,7 +54,7 @@ def ranked_methods(method: Method, path: str | Path, questions: list[Question]) 
     """
     if not isinstance(method, KTV) or method.frames:
         raise RanksError([f"{path}: ranks are of KTV's keyframes; {method} takes none"])
-    ranks, found = load_ranks(path), {}
+    ranks, found = load_ranks(path), dict[str, Method]()
     if lacking := [question.key for question in questions if not ranks.get(question.key)]:
         named = ", ".join(lacking[:SHOWN]) + (" ..." if len(lacking) > SHOWN else "")
         raise RanksError([f"{path}: no ranks of {len(lacking)} of {len(questions)} questions: {named}"])

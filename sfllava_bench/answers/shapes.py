@@ -7,7 +7,7 @@ through.
 
 import math
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -81,7 +81,7 @@ class ShapeError(ValueError):
 
 
 @cache
-def adapter(shape: type) -> TypeAdapter:
+def adapter(shape: Any) -> TypeAdapter:
     """pydantic's checker of a shape, made once."""
     return TypeAdapter(shape)
 
@@ -105,7 +105,8 @@ def parse(text: str, shape: type[Shape]) -> Shape:
         ShapeError: it is no JSON, or has not the shape.
     """
     try:
-        return adapter(shape).validate_json(text, strict=True)
+        checker: TypeAdapter[Shape] = adapter(cast(Any, shape))
+        return checker.validate_json(text, strict=True)
     except ValidationError as error:
         raise ShapeError(first_fault(error)) from None
 

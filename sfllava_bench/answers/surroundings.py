@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import FrameRule, Frames
@@ -40,7 +41,7 @@ class Surroundings:
             if readable(path):
                 self.found[name] = path
 
-    def read(self, name: str, num_frames: FrameRule | list[FrameRule], **options: object) -> Frames:
+    def read(self, name: str, num_frames: FrameRule | list[FrameRule], **options: Any) -> Frames:
         """`VideoFolder.read`.
 
         Raises:

@@ -25,10 +25,12 @@ class VideoModel(Protocol):
 
     name: str
     model: torch.nn.Module
-    device: torch.device
     prompt_style: str
     image_size: tuple[int, int]
     max_positions: int
+
+    @property
+    def device(self) -> torch.device: ...
 
     def watch_frames(self, frames, method=None, *, resize: str = "pillow"): ...
 

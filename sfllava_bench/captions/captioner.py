@@ -17,10 +17,11 @@ from torch import Tensor
 
 from sfllava_bench.answers.counts import Counts
 from sfllava_bench.answers.journal import Journal, Record
-from sfllava_bench.answers.video_model import Elsewhere, VideoModel, facts_of
+from sfllava_bench.answers.video_model import Elsewhere, facts_of
 from sfllava_bench.captions.telling import tell
 from sfllava_core.methods.base import Method
 from sfllava_core.methods.slowfast import uniform
+from sfllava_core.model import VideoLLM
 from sfllava_core.video.folder import VideoFolder
 from sfllava_core.video.frames import Frames
 from sfllava_core.video.integrity import VideoError
@@ -70,7 +71,7 @@ Keep = Callable[[Record], None]
 
 
 def caption_video(
-    llm: VideoModel,
+    llm: VideoLLM,
     read: Read,
     name: str,
     clips: Clips = EGOSCHEMA,
@@ -105,7 +106,7 @@ def clip_frames(read: Read, name: str, clips: Clips) -> list[list[int]]:
 
 
 def clip_pictures(
-    llm: VideoModel, read: Read, name: str, wanted: Sequence[Sequence[int]]
+    llm: VideoLLM, read: Read, name: str, wanted: Sequence[Sequence[int]]
 ) -> Iterator[list[UInt8[np.ndarray, "frames height width 3"]]]:
     """The pictures of clips, of a bounded number of them at a time."""
     size = uniform(1).decoded_size(llm.image_size)
@@ -116,9 +117,7 @@ def clip_pictures(
         yield [frames.pixels[[place[index] for index in clip]] for clip in some]
 
 
-def clip_embeddings(
-    llm: VideoModel, read: Read, name: str, clips: Clips, method: Method
-) -> Float[Tensor, "clips width"]:
+def clip_embeddings(llm: VideoLLM, read: Read, name: str, clips: Clips, method: Method) -> Float[Tensor, "clips width"]:
     """The tower's CLS of each clip's middle frame.
 
     Args:
@@ -141,7 +140,7 @@ class Captions:
         JournalError: the file is of another model or other settings, or in use.
     """
 
-    def __init__(self, llm: VideoModel | Elsewhere, path: str | Path, clips: Clips = EGOSCHEMA):
+    def __init__(self, llm: VideoLLM | Elsewhere, path: str | Path, clips: Clips = EGOSCHEMA):
         self.llm, self.clips = llm, clips
         self.journal = Journal(path, "captions", caption_settings(llm, clips))
         self.begun, self.whole = begun_in(self.journal.records), captions_in(self.journal.records)
@@ -161,6 +160,7 @@ class Captions:
                 self.journal.append(record)
                 made.extend(record["captions"])
 
+            assert not isinstance(self.llm, Elsewhere), "workers make captions of their own (carried.py)"
             self.whole[name] = caption_video(self.llm, read, name, self.clips, made, keep)
         return self.whole[name]
 
@@ -175,7 +175,7 @@ class Captions:
                     self.whole[record["video"]] = made
 
 
-def caption_settings(llm: VideoModel | Elsewhere, clips: Clips) -> Record:
+def caption_settings(llm: VideoLLM | Elsewhere, clips: Clips) -> Record:
     """All that a caption depends on."""
     known = facts_of(llm).settings
     of_the_model = {name: known[name] for name in ("model", "dtype", "device", "prompt_style")}
@@ -183,7 +183,7 @@ def caption_settings(llm: VideoModel | Elsewhere, clips: Clips) -> Record:
 
 
 def caption_videos(
-    llm: VideoModel, videos: VideoFolder, names: Iterable[str], path: str | Path, clips: Clips = EGOSCHEMA
+    llm: VideoLLM, videos: VideoFolder, names: Iterable[str], path: str | Path, clips: Clips = EGOSCHEMA
 ) -> tuple[dict[str, list[str]], Counts]:
     """The captions of several videos, made where the file does not have them; a video that fails is tried again.
 

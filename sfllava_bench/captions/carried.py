@@ -6,15 +6,16 @@ Requests to a server stay with the driver: sub-questions are asked for when a jo
 back are read then. A model that reads by itself (`OWN`) does so where it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.video_model import VideoModel
 from sfllava_bench.captions.captioner import Clips, Read, caption_video
-from sfllava_bench.captions.words import OWN, Words
+from sfllava_bench.captions.words import OWN, Records, Words, told_by
 from sfllava_bench.questions.records import Question
+from sfllava_core.model import VideoLLM
 
 if TYPE_CHECKING:
     from sfllava_bench.answers.experiment import Experiment
@@ -35,7 +36,7 @@ class Carried:
 class LooseCaptions:
     """A video's captions on a worker (`Captions.of`): what is made is put with `records`, and nothing is written."""
 
-    def __init__(self, llm: VideoModel, clips: Clips, made: list[str], records: list[Record]):
+    def __init__(self, llm: VideoLLM, clips: Clips, made: list[str], records: list[Record]):
         self.llm, self.clips, self.made, self.records = llm, clips, made, records
 
     def of(self, name: str, read: Read) -> list[str]:
@@ -53,14 +54,15 @@ class CarriedWords(Words):
     def __init__(self, llm: VideoModel, carried: Carried):
         super().__init__(llm, "")
         self.carried, self.made = carried, dict[Clips, list[Record]]()
+        self.loose: dict[Clips, LooseCaptions] = {}
 
-    def book(self, clips: Clips) -> LooseCaptions:
-        if clips not in self.books:
+    def book(self, clips: Clips) -> LooseCaptions:  # type: ignore[override]  # only `of` is asked of it on a worker
+        if clips not in self.loose:
             self.made[clips], known = [], self.carried.captions.get(clips, [])
-            self.books[clips] = LooseCaptions(self.llm, clips, known, self.made[clips])
-        return self.books[clips]
+            self.loose[clips] = LooseCaptions(self.llm, clips, known, self.made[clips])
+        return self.loose[clips]
 
-    def taken_apart(self, experiment: "Experiment", video: object, questions: Sequence[Question]) -> Iterator[Record]:
+    def taken_apart(self, experiment: "Experiment", video: object, questions: Sequence[Question]) -> Records:
         if experiment.reasoner == OWN:
             yield from super().taken_apart(experiment, video, questions)
             return
@@ -80,12 +82,13 @@ class CarriedJobs(Sequence):
     def __len__(self) -> int:
         return len(self.jobs)
 
-    def __getitem__(self, number: int) -> "Job":
+    def __getitem__(self, number: int) -> "Job":  # type: ignore[override]  # they are handed out one by one
         """Raises JudgeError where the server cannot be used, or does not answer any more."""
         job = self.jobs[number]
         worded = [self.experiments[name] for name in job.asked if self.experiments[name].worded]
         if worded and job.carried is None:
-            clips = {one.method.clips for one in worded if one.told and one.captions is None}
+            assert self.words is not None, "captions and sub-questions need them"
+            clips = {told_by(one).clips for one in worded if one.told and one.captions is None}
             captions = {cut: self.words.book(cut).begun.get(job.video, []) for cut in clips}
             served = [one for one in worded if not one.told and one.reasoner != OWN]
             apart = {one.id: list(self.words.taken_apart(one, None, job.asked[one.id])) for one in served}

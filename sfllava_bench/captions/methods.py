@@ -203,8 +203,8 @@ class ToldVideoTree(ToldInWords):
         if not self.every_s > 0:
             raise SpecError(f"videotree with every_s={self.every_s}: it must be above 0")
 
-    @property
-    def caveat(self) -> str:
+    @property  # of its fields, where other kinds have one for all
+    def caveat(self) -> str:  # type: ignore[override]
         """What this reading does to captions that are not LaViLa's."""
         if self.reading == "as_described":
             return ""

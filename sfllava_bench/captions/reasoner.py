@@ -4,7 +4,7 @@ Run = a folder with reasoning.jsonl: one line a question, on the disk before the
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
@@ -122,7 +122,7 @@ def reason(work: Mapping[str, Work], judge: Judge, path: str | Path, settings: R
         return list(last.values()), Counts(len(work), len(last) - failed, failed, len(work) - len(last))
 
 
-def answers(reasoner: Reasoner, work: Mapping[str, Work]) -> Iterator[tuple[Record, ItemError | None]]:
+def answers(reasoner: Reasoner, work: Mapping[str, Work]) -> Generator[tuple[Record, ItemError | None], None, None]:
     """Records as they come, with the error of a request that failed. What a method refuses is a failure of its own."""
 
     def one(key: str) -> tuple[Record, ItemError | None]:

@@ -8,12 +8,12 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from transformers import DynamicCache
 
-from sfllava_bench.answers.video_model import VideoModel
 from sfllava_core.answering import rope
 from sfllava_core.answering.decoding import greedy
 from sfllava_core.answering.sharing import encode_prompt, exact_positions
 from sfllava_core.answering.watched import WatchedVideo
 from sfllava_core.methods.slowfast import uniform
+from sfllava_core.model import VideoLLM
 
 Pixels = UInt8[np.ndarray, "frames height width 3"]
 
@@ -41,7 +41,7 @@ class SideBySide:
         return out.last_hidden_state[:, -1]
 
 
-def tell(llm: VideoModel, clips: Sequence[Pixels], question: str, new_tokens: int) -> list[str]:
+def tell(llm: VideoLLM, clips: Sequence[Pixels], question: str, new_tokens: int) -> list[str]:
     """One greedy caption of each clip; all clips have as many frames.
 
     They go through the tower, and through the language model, together. Past the model's own positions, where dynamic
@@ -58,11 +58,11 @@ def tell(llm: VideoModel, clips: Sequence[Pixels], question: str, new_tokens: in
     prompt = encode_prompt(watched[0].asking.open_ended(question, llm.prompt_style), llm.tokenizer)
     watched[0].sharing.check_length(prompt, new_tokens)
     if watched[0].sharing.length(prompt) + new_tokens > exact_positions(llm.language_model.config):
-        return [one.ask(question, max_new_tokens=new_tokens) for one in watched]
+        return [one.ask([question], max_new_tokens=new_tokens)[0] for one in watched]
     return together(llm, watched, prompt, new_tokens)
 
 
-def together(llm: VideoModel, watched: Sequence[WatchedVideo], prompt, new_tokens: int) -> list[str]:
+def together(llm: VideoLLM, watched: Sequence[WatchedVideo], prompt, new_tokens: int) -> list[str]:
     """The same prompt after each of several videos' tokens."""
     with llm.lock:
         rope.restore(llm.language_model)

@@ -216,7 +216,7 @@ def choose_frames(
     tree = {cluster: branch(features, frames, relevance[cluster], widths, alone=described)
             for cluster, frames in members.items()}  # fmt: skip
     if described:
-        chosen = {frame for node in tree.values() for frame in taken_on_all_levels(features, node)}
+        chosen = list({frame for node in tree.values() for frame in taken_on_all_levels(features, node)})
     else:
         chosen = [frame for cluster, node in tree.items()
                   for frame in taken_as_released(features, node, relevance[cluster])]  # fmt: skip

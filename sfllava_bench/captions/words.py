@@ -7,11 +7,11 @@ One captioning serves every question, experiment, method and later run in the sa
 not answer any more stops the run: what it was not asked stays pending, and the next start goes on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +20,7 @@ from sfllava_bench.answers.journal import Record
 from sfllava_bench.answers.subquestions import TEMPERATURE, ask_for_subquestions
 from sfllava_bench.answers.video_model import Elsewhere, VideoModel
 from sfllava_bench.captions.captioner import Captions, Clips, Read, caption_settings, clip_embeddings, read_captions
-from sfllava_bench.captions.methods import Asker, Told
+from sfllava_bench.captions.methods import Asker, Told, ToldInWords
 from sfllava_bench.captions.own_model import own_language_model
 from sfllava_bench.captions.prompts import Ask, Messages
 from sfllava_bench.captions.reasoner import GIVE_UP_AFTER, Reasoner, Work, answers, with_stride
@@ -33,6 +33,7 @@ from sfllava_core.video.integrity import VideoError
 if TYPE_CHECKING:
     from sfllava_bench.answers.experiment import Experiment
 
+Records = Generator[Record, None, None]
 OWN = "own"  # in a reader's place: the language model of the video's model itself
 OWN_TOKENS = 100  # of a reply in which it takes a question apart
 
@@ -66,6 +67,12 @@ class ToldVideo:
         self.told, self.stopwatch = told, stopwatch
 
 
+def told_by(experiment: "Experiment") -> ToldInWords:
+    """Its method, which tells videos in words."""
+    assert isinstance(experiment.method, ToldInWords), f"{experiment.id}: {experiment.method} shows videos"
+    return experiment.method
+
+
 class Words:
     """Captions and language models of a run. Use it with `with`; nothing is opened before it is needed.
 
@@ -74,7 +81,8 @@ class Words:
     """
 
     def __init__(self, llm: VideoModel | Elsewhere, out: str | Path):
-        self.llm, self.folder, self.stack = llm, Path(out) / "captions", ExitStack()
+        self.llm: Any = llm  # captions ask more of it than a benchmark does: what a `VideoLLM` has
+        self.folder, self.stack = Path(out) / "captions", ExitStack()
         self.books: dict[Clips, Captions] = {}
         self.files: dict[Path, dict[str, str | list[str]]] = {}
         self.readers: dict[tuple[str, str | None], Reasoner] = {}
@@ -100,10 +108,13 @@ class Words:
             VideoError: it cannot be cut into clips, or the files given do not have it.
             ContextError: a clip does not fit the model's context.
         """
-        method, stopwatch = experiment.method, Stopwatch(self.llm.device)
+        method, stopwatch = told_by(experiment), Stopwatch(self.llm.device)
         given = experiment.captions is not None
         with stopwatch("caption"):
-            captions = self.given(experiment.captions, name) if given else self.book(method.clips).of(name, read)
+            if experiment.captions is not None:
+                captions = self.given(experiment.captions, name)
+            else:
+                captions = self.book(method.clips).of(name, read)
         features = None
         if method.wants:
             with stopwatch("encode"):
@@ -130,7 +141,7 @@ class Words:
         """One vector a clip, of the tower's CLS or of somebody's file."""
         if experiment.features is not None:
             return given_features(experiment.features, name)
-        clips = experiment.method.clips
+        clips = told_by(experiment).clips
         if self.features is None or self.features[0] != (name, clips):
             self.features = (name, clips), clip_embeddings(self.llm, read, name, clips, experiment.method)
         return self.features[1]
@@ -144,13 +155,13 @@ class Words:
             self.readers[where] = self.stack.enter_context(Reasoner(judge))
         return self.readers[where]
 
-    def records(self, experiment: "Experiment", video: ToldVideo, questions: Sequence[Question]) -> Iterator[Record]:
+    def records(self, experiment: "Experiment", video: ToldVideo, questions: Sequence[Question]) -> Records:
         """A record of each question about a told video, as they come.
 
         Raises:
             JudgeError: the language model cannot be used, or does not answer any more.
         """
-        method, told = experiment.method, video.told
+        method, told = told_by(experiment), video.told
         every = method.every
         number = 1 if isinstance(told.captions, str) else len(told.captions) * (1 if told.given else every)
 
@@ -169,7 +180,7 @@ class Words:
                 record["error"] = with_stride(record["error"], number, every)
             yield record
 
-    def taken_apart(self, experiment: "Experiment", video: object, questions: Sequence[Question]) -> Iterator[Record]:
+    def taken_apart(self, experiment: "Experiment", video: object, questions: Sequence[Question]) -> Records:
         """Each question's sub-questions, or a record of a failure. Errors as of `records`."""
 
         def apart(question: Question, asker: Asker) -> Record:
@@ -179,13 +190,14 @@ class Words:
         ask = own_language_model(self.llm, OWN_TOKENS) if experiment.reasoner == OWN else None
         yield from self.asked(experiment, questions, apart, ask)
 
-    def asked(self, experiment: "Experiment", questions: Sequence[Question], work, own: Ask | None) -> Iterator[Record]:
+    def asked(self, experiment: "Experiment", questions: Sequence[Question], work, own: Ask | None) -> Records:
         """`work` of each question, several at a time where a server does it."""
         video = {"video": questions[0].video}
         if own is not None:
             for question in questions:
                 yield {"key": question.key, **video, **by_itself(work, question, lambda _: own)}
             return
+        assert isinstance(experiment.reasoner, Judge), "the run's own model is no server"
         reasoner = self.reader(experiment.reasoner)
 
         def one(question: Question, reasoner: Reasoner) -> Record:

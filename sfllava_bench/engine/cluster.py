@@ -13,14 +13,18 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 try:
     import fcntl
 except ImportError:  # Windows, where nothing that was left is taken away
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 from sfllava_core.video.integrity import HostError
 from sfllava_core.video.service import cores
+
+if TYPE_CHECKING:
+    from sfllava_bench.engine.pool import RayWorkers
 
 PREFIX = "sfllava-ray-"
 LONGEST = 40  # bytes of a folder's name: sockets below it may have 107
@@ -44,7 +48,8 @@ class RayEngine:
         if gpus is not None and gpus < 0:
             raise ValueError(f"--gpus-per-worker {gpus:g}: give 0 or more")
         self.workers, self.gpus, self.address = workers, gpus, address
-        self.opened, self.pool = contextlib.ExitStack(), None
+        self.opened = contextlib.ExitStack()
+        self.pool: RayWorkers | None = None
 
     def __enter__(self) -> "RayEngine":
         self.opened.enter_context(connected(self.address) if self.address else ray_here(self.workers))
@@ -64,12 +69,12 @@ class RayEngine:
         self.end()
         self.opened.close()
 
-    def __call__(self, make: Callable[[], object]):
+    def __call__(self, make: Callable[[], Any]):
         """Workers that have the model which `make` loads; those that were made before are ended."""
         from sfllava_bench.engine.pool import RayWorkers
 
         self.end()
-        self.pool = RayWorkers(make, self.workers, gpus=self.gpus)
+        self.pool = RayWorkers(make, self.workers, gpus=self.gpus or 0)
         return self.pool
 
     def end(self) -> None:
@@ -145,7 +150,7 @@ def start(ray, workers: int, folder: Path) -> None:
 def look_again() -> None:
     """Have Ray read the environment, which it does when it is imported, once more."""
     with contextlib.suppress(ImportError, AttributeError):  # no name that it promises to keep
-        from ray._raylet import Config
+        from ray._raylet import Config  # type: ignore[attr-defined]  # its types do not tell of it
 
         Config.initialize("")
 

@@ -8,8 +8,9 @@ it. At the third worker that it ends it is given up, with the cause.
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -34,8 +35,8 @@ class Seat:
     jobs: at it now.  alone: nothing else goes to it meanwhile.
     """
 
-    actor: object
-    beginning: object = None
+    actor: Any
+    beginning: Any = None
     ready: bool = False
     jobs: int = 0
     alone: bool = False
@@ -44,7 +45,7 @@ class Seat:
 class RayWorkers:
     """A pool of workers that stands where a model would (`answers.jobs.Workers`); Ray must be up."""
 
-    def __init__(self, make: Callable[[], object], workers: int, *, gpus: float = 0, patience_s: float = PATIENCE_S):
+    def __init__(self, make: Callable[[], Any], workers: int, *, gpus: float = 0, patience_s: float = PATIENCE_S):
         """Start the workers; returns when the first has its model.
 
         Args:
@@ -56,10 +57,10 @@ class RayWorkers:
             HostError: none could be started.  Whatever `make` raises.
         """
         self.size, self.gpus, self.patience_s = workers, gpus, patience_s
-        self.actor = ray.remote(num_cpus=1, num_gpus=gpus, max_concurrency=THREADS, scheduling_strategy="SPREAD")(
-            Worker
-        )
-        self.make, self.work = ray.put(make), None
+        wanted: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "max_concurrency": THREADS}
+        self.actor: Any = ray.remote(scheduling_strategy="SPREAD", **wanted)(Worker)
+        self.make = ray.put(make)
+        self.work: ray.ObjectRef | None = None
         self.seats: list[Seat] = []
         self.flights: dict[ray.ObjectRef, tuple[Seat, int | None]] = {}  # a job's number, None for a beginning
         self.facts: ModelFacts | None = None
@@ -75,7 +76,7 @@ class RayWorkers:
     def __str__(self) -> str:
         return f"ray: {self.size} with {self.gpus:g} GPUs each"
 
-    def each(self, work: Work, jobs: Sequence) -> Iterator[tuple[object, object]]:
+    def each(self, work: Work, jobs: Sequence) -> Generator[tuple[Any, Any], None, None]:
         """(job, what came of it, or `WorkerLost`), in the order in which they are done, each once.
 
         Raises:
@@ -86,7 +87,7 @@ class RayWorkers:
         self.work, ahead = ray.put(work), min(work.prefetch, THREADS - 2)
         for seat in self.seats:
             self.begin(seat)
-        waiting, suspects, ended, left = deque(range(len(jobs))), deque(), Counter(), len(jobs)
+        waiting, suspects, ended, left = deque(range(len(jobs))), deque[int](), Counter[int](), len(jobs)
         try:
             while left:
                 self.hire()

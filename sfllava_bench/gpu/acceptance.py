@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,7 +51,7 @@ class Place:
     videos: Path | None = None
     checkpoints: Sequence[str] = ()
     say: Callable[[str], object] = print
-    found: dict[str, object] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
 
     @property
     def on_gpu(self) -> bool:

@@ -123,7 +123,7 @@ def write_checkpoint(size: str, folder: Path, divide: int = 1) -> None:
         raise ValueError(f"{folder}: it is not empty; give a folder that is new")
     write_small_files(size, folder, config)
     tensors, shards = shards_of(size, divide)
-    weights, places = Weights(), {}
+    weights, places = Weights(), dict[str, str]()
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         drawn = {name: weights.draw(name, tensors[name]) for name in names}

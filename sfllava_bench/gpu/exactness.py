@@ -74,4 +74,4 @@ def half_precision(
             best, second = logits[int(other[0])].topk(2).values
             parted += 1
             clearly += bool(best - second > 2 * sum(errors))
-    return HalfPrecision(*errors, parted, clearly)
+    return HalfPrecision(errors[0], errors[1], parted, clearly)

@@ -7,6 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import torch
@@ -79,7 +80,7 @@ def gpu_tests(place: Place) -> Result:
     file, report = ROOT / "tests" / "core" / "test_gpu.py", place.folder / "gpu-tests.xml"
     if not CHECKOUT or not file.exists() or find_spec("pytest") is None:
         return Result(NOT_HERE, "the tests come with a clone, and need pytest")
-    words = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", file]
+    words = [sys.executable, *"-m pytest -m gpu -q -p no:cacheprovider".split(), f"--junitxml={report}", str(file)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     if not report.exists():
         return judged(False, f"pytest ended with code {done.returncode} and no report", done.stdout + done.stderr)
@@ -99,7 +100,7 @@ def test_verdicts(report: Path) -> dict[str, str]:
     return verdicts
 
 
-test_verdicts.__test__ = False  # pytest takes it for a test where it is imported
+test_verdicts.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test where it is imported
 
 
 def exactness(place: Place) -> Result:
@@ -279,7 +280,7 @@ def seven(place: Place) -> Path:
     """The folder of a 7B-shaped checkpoint, rehearsed once for all items. Raises RehearsalError: no room for it."""
     folder = place.folder / "7b"
     if "7b" not in place.found:
-        loading: dict[str, object] = {"device": str(place.device)}
+        loading: dict[str, Any] = {"device": str(place.device)}
         told: Rehearsal = rehearse(
             "7b", place.video, divide=place.divide, keep=folder, loading=loading, asked=TOGETHER, say=place.say
         )

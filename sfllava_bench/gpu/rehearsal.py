@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from transformers import LlavaNextConfig
 
 from sfllava_bench.gpu.checkpoint import byte_count, divided_config, hub_tensors, shards_of, write_checkpoint
 from sfllava_bench.gpu.memory import free_bytes, held, measured_peak
+from sfllava_bench.questions.records import BATCH
 from sfllava_bench.speed import questions
 from sfllava_core.budget.arithmetic import ModelShape, token_budget
 from sfllava_core.budget.hardware import GIB, memory_bytes
@@ -71,7 +73,7 @@ class Rehearsal:
         ]
 
 
-def needs(size: str, divide: int, loading: Mapping[str, object], asked: int) -> tuple[int, int]:
+def needs(size: str, divide: int, loading: Mapping[str, Any], asked: int) -> tuple[int, int]:
     """Bytes of disk, and of the device's memory, that a rehearsal of these sizes takes."""
     config = divided_config(size, divide)
     shape = ModelShape.from_config(LlavaNextConfig.from_dict(config))
@@ -81,7 +83,7 @@ def needs(size: str, divide: int, loading: Mapping[str, object], asked: int) -> 
     return byte_count(hub_tensors(config)), int(SLACK * memory) + LIBRARIES
 
 
-def expected_bytes(shape: ModelShape, loading: Mapping[str, object], asked: int, frames: int | None = None) -> int:
+def expected_bytes(shape: ModelShape, loading: Mapping[str, Any], asked: int, frames: int | None = None) -> int:
     """`memory_bytes` of the model as it is loaded, so many questions together."""
     device = pick_device(loading.get("device", "auto"))
     size = pick_dtype(loading.get("dtype", "auto"), device).itemsize
@@ -90,7 +92,7 @@ def expected_bytes(shape: ModelShape, loading: Mapping[str, object], asked: int,
     return memory_bytes(budget, shape, questions=asked, bytes_per_value=size, quantization=quantization)
 
 
-def choose_divisor(size: str, loading: Mapping[str, object], asked: int, folder: Path) -> int:
+def choose_divisor(size: str, loading: Mapping[str, Any], asked: int, folder: Path) -> int:
     """The least factor with which disk and memory have room; sizes in full are 1.
 
     Raises:
@@ -102,7 +104,7 @@ def choose_divisor(size: str, loading: Mapping[str, object], asked: int, folder:
     raise RehearsalError(f"{size}: {lacking(size, DIVISORS[-1], loading, asked, folder)}")
 
 
-def lacking(size: str, divide: int, loading: Mapping[str, object], asked: int, folder: Path) -> str:
+def lacking(size: str, divide: int, loading: Mapping[str, Any], asked: int, folder: Path) -> str:
     """What there is too little of for these sizes; "" where there is enough."""
     disk, memory = needs(size, divide, loading, asked)
     room = 0.9 * shutil.disk_usage(folder).free
@@ -132,8 +134,8 @@ def rehearse(
     *,
     divide: int | None = None,
     keep: Path | None = None,
-    loading: Mapping[str, object] | None = None,
-    asked: int = 16,
+    loading: Mapping[str, Any] | None = None,
+    asked: int = BATCH,
     new_tokens: int = 4,
     say: Callable[[str], object] = print,
 ) -> Rehearsal:
@@ -192,7 +194,7 @@ def go(result: Rehearsal, folder: Path, video: Path, loading: Mapping, asked: in
         answers = watched.generate(prompts, max_new_tokens=new_tokens)
     say(f"{asked} questions answered in {time.perf_counter() - began:.0f} s")
     shape = ModelShape.from_config(llm.model.config)
-    frames = len(watched.frames)
+    frames = len(watched.frames or ())
     counts = token_budget(SlowFast(), shape, num_frames=frames)
     yield equal("visual tokens", str(counts.visual_tokens), str(len(watched.tokens)))
     if frames == SlowFast().num_frames:

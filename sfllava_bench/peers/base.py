@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int64
@@ -41,7 +42,7 @@ class Source:
         self.dtype = pick_dtype(dtype, self.device)
         self.settings = settings_of(self.name, self.local)
 
-    def config(self, kind: type[PretrainedConfig], **changed: object) -> PretrainedConfig:
+    def config(self, kind: type[PretrainedConfig], **changed: Any) -> PretrainedConfig:
         """Its config as one of `kind`, whatever kind it says to be: revisions differ. Raises ModelError."""
         with loading(self.name):
             return kind.from_dict({**self.settings, "model_type": kind.model_type, **changed})
@@ -84,7 +85,7 @@ class Source:
         return llm
 
 
-def settings_of(source: str, local: bool) -> dict[str, object]:
+def settings_of(source: str, local: bool) -> dict[str, Any]:
     """What a checkpoint's config.json says. Raises ModelError where it has none."""
     with loading(source):
         found, _ = PretrainedConfig.get_config_dict(source, local_files_only=local)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from transformers import LlavaNextConfig, LlavaNextVideoConfig, PretrainedConfig, VideoLlavaConfig
 
@@ -34,7 +35,7 @@ def peer_of(source: str) -> tuple[str | None, dict[str, object]]:
     return (found[0], settings) if found else (None, {})
 
 
-def load_model(path: str | Path, **options: object) -> VideoLLM:
+def load_model(path: str | Path, **options: Any) -> VideoLLM:
     """The model of a checkpoint: a peer with its own method, or `VideoLLM.from_pretrained`. Options as there.
 
     A peer comes with the RoPE that it was published with; `rope_type` and `rope_scaling` are for the others.

@@ -62,8 +62,8 @@ class Pllava(Method):
         if self.task not in TASKS:
             raise SpecError(f"Pllava task={self.task!r}: choose one of {', '.join(TASKS)}")
 
-    @property
-    def max_new_tokens(self) -> int:
+    @property  # of its task, where other kinds have one for all
+    def max_new_tokens(self) -> int:  # type: ignore[override]
         """100; 400 of a new caption."""
         return NEW_TOKENS[self.task]
 
@@ -131,7 +131,8 @@ class Pllava(Method):
         if match is None:
             return None
         *sizes, task = match.groups()
-        return cls(*(map(int, sizes) if sizes[0] else (16, 12, 12)), task or "videoqa")
+        frames, rows, columns = map(int, sizes) if sizes[0] else (16, 12, 12)
+        return cls(frames, rows, columns, task or "videoqa")
 
 
 def segment_frames(

@@ -6,6 +6,7 @@ begun. In "videoqa" video and question share one turn. Style "vicuna" is that of
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sfllava_bench.peers.base import question_with_options
 from sfllava_core.prompts import IMAGE, PromptError
@@ -87,15 +88,15 @@ class Conversation:
         return f"({text}" if self.answer == BEST_OPTION else text
 
 
-VICUNA = {"user": "USER: ", "assistant": "ASSISTANT:", "end": " ", "last": "</s>"}
-CHATML = {
+VICUNA: dict[str, Any] = {"user": "USER: ", "assistant": "ASSISTANT:", "end": " ", "last": "</s>"}
+CHATML: dict[str, Any] = {
     "user": "<|im_start|>user\n",
     "assistant": "<|im_start|>assistant\n",
     "end": "<|im_end|>\n",
     "last": "<|im_end|>\n",
 }
-ONE_TURN = {"one_turn": True, "before": DATA, "after": "\n", "answer": IN_THE_VIDEO}
-CHOICE = {"after": ONLY_BEST, "answer": BEST_OPTION}
+ONE_TURN: dict[str, Any] = {"one_turn": True, "before": DATA, "after": "\n", "answer": IN_THE_VIDEO}
+CHOICE: dict[str, Any] = {"after": ONLY_BEST, "answer": BEST_OPTION}
 # 34B's system texts of VCGBench and MVBench lack <|im_start|>system, and MVBench has VCGBench's: as released.
 CONVERSATIONS = {
     ("videoqa", "vicuna"): Conversation("", **VICUNA, **ONE_TURN),

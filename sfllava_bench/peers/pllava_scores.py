@@ -7,6 +7,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 from string import ascii_uppercase
+from typing import Any
 
 from sfllava_bench.questions.records import OPEN_ENDED
 from sfllava_bench.scores.wording import Prompt, Wording
@@ -70,11 +71,11 @@ def open_ended_verdict(reply: str) -> Verdict:
 
 def vcg_verdict(reply: str) -> Verdict:
     """A judge's reply in one respect of VCGBench: {'score': 4}, and nothing else; else wrong, 0."""
-    score = literal(reply).get("score")
+    score: Any = literal(reply).get("score")
     return (score >= GOOD_SCORE, score) if is_number(score) else (False, 0)
 
 
-def literal(reply: str) -> dict:
+def literal(reply: str) -> dict[str, Any]:
     """A reply as the Python dictionary that it should be; an empty one where it is something else."""
     try:
         found = ast.literal_eval(reply)

@@ -45,7 +45,7 @@ class Shards:
         lost = [file for file in files if not (folder / file).is_file()]
         if lost:
             raise ModelError(f"{folder}: it has no {', '.join(lost)}; only safetensors are read: download it again")
-        self.file_of = {}
+        self.file_of: dict[str, Path] = {}
         for file in files:
             with safe_open(folder / file, "pt") as opened:
                 self.file_of |= {key: folder / file for key in opened.keys()}
@@ -74,7 +74,7 @@ def published_keys(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
     `image_newline` has none: PLLaVA does not use it.
     """
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for name in model.state_dict():
         part = next((part for part in PUBLISHED if name.startswith(part)), None)
         if part is None:
@@ -115,8 +115,11 @@ def whole_weights(shards: Shards, model: nn.Module, alpha: float, dtype: torch.d
     check_sizes(shards, model, names)
     found = {"model.image_newline": torch.zeros_like(model.state_dict()["model.image_newline"], device="cpu")}
     for name, keys in names.items():
-        parts = [shards[key] for key in keys]
-        found[name] = (merged(*parts, alpha) if len(parts) == 3 else parts[0]).to(dtype)
+        base, *low_rank = (shards[key] for key in keys)
+        if low_rank:
+            a, b = low_rank
+            base = merged(base, a, b, alpha)
+        found[name] = base.to(dtype)
     return found
 
 

@@ -9,6 +9,8 @@ In every layer, for the 8 frames of a video:
 No checkpoint in safetensors has these weights, so nothing here loads one; it is what such a loader would need.
 """
 
+from typing import Any
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -45,7 +47,7 @@ class OriginalVideoTower(nn.Module):
         ValueError: a tower without attention over time, which is a plain CLIP.
     """
 
-    def __init__(self, settings: dict[str, object]):
+    def __init__(self, settings: dict[str, Any]):
         super().__init__()
         if not settings.get("add_time_attn"):
             raise ValueError("add_time_attn is not set: this tower is a plain CLIP")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
 TASKS = OPEN_ENDED, MULTIPLE_CHOICE, TEXT_GENERATION = "open_ended", "multiple_choice", "text_generation"
+BATCH = 16  # questions about a video that are answered together, where nothing else is said
 ASPECTS = {  # what text generation is judged in (table 3's columns), and on which part of the questions
     "correctness": "generic",
     "detail": "generic",

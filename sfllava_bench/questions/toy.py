@@ -22,7 +22,7 @@ def toy_questions(questions: Sequence[Question], task: str) -> list[Question]:
     found = []
     for question in plain:
         for part, text in parts.items():
-            asked = (text.format(question.questions[0]),)
+            asked: tuple[str, ...] = (text.format(question.questions[0]),)
             asked += (f"Look at the whole video. {question.questions[0]}",) if part == "consistency" else ()
             key = f"{part}/{question.key}"
             found.append(replace(question, key=key, questions=asked, task=TEXT_GENERATION, group=part))

@@ -31,8 +31,8 @@ def paired(a: Run, b: Run) -> Paired:
     factor = 100.0 if a.metric.unit == PERCENT else 1.0
     tasks = {q.task for q in a.questions if q.key in a.metric.values or q.key in b.metric.values}
     scored = [question for question in a.questions if question.has_reference and question.task in tasks]
-    values = [{q.key: factor * one.metric.values.get(q.key, 0.0) for q in scored} for one in (a, b)]
-    return paired_comparison(*values, {question.key: question.video for question in scored})
+    of_a, of_b = ({q.key: factor * one.metric.values.get(q.key, 0.0) for q in scored} for one in (a, b))
+    return paired_comparison(of_a, of_b, {question.key: question.video for question in scored})
 
 
 def compare(a: Run, b: Run) -> str:

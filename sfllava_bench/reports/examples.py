@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 import sfllava_bench.peers.loading  # noqa: F401  parse_spec knows the peers' methods too, then
+from sfllava_bench.answers.asking import defined_method, method_that_asked
 from sfllava_bench.answers.counts import Outcome
-from sfllava_bench.answers.experiment import defined_method, method_that_asked
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, OPEN_ENDED, Question
 from sfllava_bench.reports.page import data_uri
 from sfllava_bench.scores.judge import Judgements
@@ -96,6 +96,7 @@ def is_right(question: Question, outcome: Outcome, judgements: Judgements | None
     if not question.has_reference:
         return None
     if question.task == MULTIPLE_CHOICE:
+        assert asking is not None, "choices have a method that asked"
         return is_right_choice(record, question, asking)
     if question.task != OPEN_ENDED:
         return None

@@ -7,6 +7,7 @@ import base64
 import io
 import re
 from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -39,7 +40,7 @@ def seen(value: object) -> object:
     return value if isinstance(value, Markup) else visible(str(value))
 
 
-def render(template: str, **values: object) -> Markup:
+def render(template: str, **values: Any) -> Markup:
     """A template of templates/ with these values in it."""
     return Markup(environment().get_template(template).render(**values))
 

@@ -7,10 +7,12 @@ compared with SlowFast question by question.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from sfllava_bench.answers.experiment import Experiment, method_that_asked
+from sfllava_bench.answers.asking import method_that_asked
+from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.layouts import LAYOUTS, answered
 from sfllava_bench.questions.records import MULTIPLE_CHOICE, Question
 from sfllava_bench.reports.run import Run
@@ -47,7 +49,7 @@ def pocketbench_experiments(
     *,
     layouts: dict[str, Experiment] = LAYOUTS,
     max_videos: int | None = None,
-    **settings: object,
+    **settings: Any,
 ) -> list[Experiment]:
     """An experiment for each layout, in their order; model and files are those of the kit where none is named.
 
@@ -58,7 +60,7 @@ def pocketbench_experiments(
         FileNotFoundError: the kit's own model or films are to be taken, and are not there.
     """
     model, annotations, videos = model or required(POCKET), annotations or required(POCKETBENCH), videos or POCKETBENCH
-    files = {"model": str(model), "annotations": Path(annotations), "videos": Path(videos)}
+    files: dict[str, Any] = {"model": str(model), "annotations": Path(annotations), "videos": Path(videos)}
     return [replace(layout, **files, max_videos=max_videos, **settings) for layout in layouts.values()]
 
 
@@ -70,7 +72,7 @@ def pocketbench_scores(
     first = next(iter(runs.values()))
     weights, films = weights_of(first.questions), {question.key: question.video for question in first.questions}
     values = {name: right_or_wrong(name, run) for name, run in runs.items()}
-    base, rows = next(iter(values.values())), []
+    base, rows = next(iter(values.values())), list[LayoutScore]()
     for name, run in runs.items():
         tokens = sorted(record["visual_tokens"] for record in run.answers.watched)
         lead = {key: base[key] - values[name][key] for key in base}
@@ -124,8 +126,8 @@ def mean(values: dict[str, float], weights: dict[str, float], films: dict[str, s
     """Weighted mean in per cent, with its interval over films."""
     keys = list(weights)
     bounds = (0.0, 1.0) if bounded else None
-    columns = [[one[key] for key in keys] for one in (values, films, weights)]
-    return clustered_interval(*columns, bounds=bounds).scaled(100)
+    each, clusters, shares = [values[key] for key in keys], [films[key] for key in keys], list(weights.values())
+    return clustered_interval(each, clusters, shares, bounds=bounds).scaled(100)
 
 
 def scores_frame(scores: list[LayoutScore]) -> pd.DataFrame:

@@ -6,8 +6,8 @@ Here its tables are made; what is said around them stands in templates/report.ht
 from pathlib import Path
 from string import ascii_uppercase
 
+from sfllava_bench.answers.asking import method_that_asked
 from sfllava_bench.answers.counts import Outcome
-from sfllava_bench.answers.experiment import method_that_asked
 from sfllava_bench.answers.journal import Record
 from sfllava_bench.questions.records import Question
 from sfllava_bench.reports.examples import Gallery, examples

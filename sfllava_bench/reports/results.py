@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, cast
 
 from sfllava_bench.answers.counts import Counts, CountsError, Outcome
 from sfllava_bench.answers.journal import Record, refuse_constant
@@ -128,7 +129,7 @@ class Results:
     schema_version: int = SCHEMA_VERSION
     skipped: bool = field(default=False, compare=False)
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[dict[str, Any]]:
         """A row for each metric: what, how much, how sure, and what the paper has. Numbers, None where there is none.
 
         answered, expected: questions.  over_answered: the value over those alone.
@@ -186,7 +187,7 @@ def make_results(
         plan=plan or {},
         settings=outcome.settings,
         fingerprint=outcome.fingerprint,
-        sessions=tuple(outcome.sessions),
+        sessions=tuple(cast(list[SessionRecord], outcome.sessions)),
         set=QuestionSet(len(questions), videos, benchmark.questions, benchmark.videos, unscored),
         counts=counts,
         failures=dict(Counter(record["error"] for record in outcome.failures.values()).most_common()),
@@ -219,19 +220,20 @@ def judge_result(judgements: Judgements) -> JudgeResult:
     return JudgeResult(judgements.settings, served, judgements.counts, failures, judgements.stopped)
 
 
-def text_rows(rows: Iterable[dict[str, object]]) -> list[dict[str, str]]:
+def text_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
     """Rows of `Results.rows`, or of a sweep, for people: intervals in brackets, "-" for what there is not."""
     return [text_row(row) for row in rows]
 
 
-def text_row(row: dict[str, object]) -> dict[str, str]:
+def text_row(row: dict[str, Any]) -> dict[str, str]:
     """One row for people. A run that has no value says why in its column "metric"."""
     texts = {name: str(row[name]) for name in ("run", "benchmark", "metric")}
     if row.get("value") is None:
         texts |= dict.fromkeys(("unit", "value (95 %)", "over answered", "answered", "paper", "paper is"), "-")
     else:
         decimals = DECIMALS[row["unit"]]
-        found = Interval(*(math.nan if row[name] is None else row[name] for name in ("value", "low", "high")), 0, 0)
+        value, low, high = (math.nan if row[name] is None else row[name] for name in ("value", "low", "high"))
+        found = Interval(value, low, high, 0, 0)
         answered, paper = row["over_answered"], row["paper"]
         texts |= {
             "unit": row["unit"],

@@ -29,7 +29,7 @@ def status_row(path: Path) -> dict[str, object]:
     outcome = collect(header["settings"], header["fingerprint"], records)
     expected, answered, failed = header["settings"]["expected"], len(outcome.answers), len(outcome.failures)
     running, left = is_written(path), expected - answered - failed
-    row = {
+    row: dict[str, object] = {
         "run": path.parent.name,
         "state": "running" if running else "done" if not left else "stopped",
         "videos": videos_done(records),

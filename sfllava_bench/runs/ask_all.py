@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import check_room, host_at_fault
 from sfllava_bench.questions.annotations import load_annotations
-from sfllava_bench.questions.records import OPEN_ENDED, Question
+from sfllava_bench.questions.records import BATCH, OPEN_ENDED, Question
 from sfllava_bench.runs.own import named_method
 from sfllava_bench.runs.preflight import Preflight
 from sfllava_bench.runs.reproduce import model_of
@@ -42,7 +43,7 @@ class EveryVideo(VideoFolder):
 class ListedVideos(VideoFolder):
     """The videos that a manifest lists, wherever they are; a relative path counts from the manifest's folder."""
 
-    def __init__(self, manifest: Path, **more: object):
+    def __init__(self, manifest: Path, **more: Any):
         self.manifest = manifest
         super().__init__(manifest.absolute().parent, **more)
         self.names = list(self.by_name)
@@ -71,19 +72,19 @@ class ListedVideos(VideoFolder):
         return path
 
 
-def videos_of(source: Path, **more: object) -> tuple[VideoFolder, list[str]]:
+def videos_of(source: Path, **more: Any) -> tuple[VideoFolder, list[str]]:
     """The videos of a folder or a manifest, and their names in order.
 
     Raises:
         AskError: there are none, or it is neither.
     """
     if source.is_dir():
-        videos = EveryVideo(source, **more)
+        videos: VideoFolder = EveryVideo(source, **more)
         paths = sorted(path for found in videos.by_name.values() for path in found)
         names = [path.relative_to(videos.root).as_posix() for path in paths]
     elif source.is_file() and source.suffix.lower() == ".csv":
         videos = ListedVideos(source, **more)
-        names = videos.names
+        names = list(videos.by_name)
     else:
         raise AskError(f"{source}: give a folder of videos, or a CSV file with a column {COLUMN!r} of their paths")
     if not names:
@@ -120,11 +121,11 @@ def ask_all(
     model: str,
     method: str = "slowfast",
     max_new_tokens: int | None = None,
-    load: Callable[[str], object] | None = None,
-    engine: Callable[[Callable[[], object]], object] | None = None,
+    load: Callable[[str], Any] | None = None,
+    engine: Callable[[Callable[[], Any]], Any] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
-    loading: Mapping[str, object] | None = None,
-    batch: int = 16,
+    loading: Mapping[str, Any] | None = None,
+    batch: int = BATCH,
     retry_failed: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = print,
@@ -155,8 +156,8 @@ def ask_all(
     Preflight({}, {}, check_room(out.parent)).require()
     say(f"{len(asked)} questions about {len({question.video for question in asked})} videos")
     llm = model_of(experiment, load, loading, engine)
-    running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
-    outcome = run(llm, [experiment], videos, out.parent, **running)[experiment.id]
+    found = run(llm, [experiment], videos, out.parent, retry_failed=retry_failed, batch=batch, progress=progress)
+    outcome = found[experiment.id]
     write_table(out, table_rows(asked, outcome))
     say(f"{outcome.counts(list(asked))}; {out}")
     return outcome

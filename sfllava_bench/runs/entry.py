@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
 from sfllava_bench.answers.layouts import NEW_TOKENS
@@ -43,12 +44,12 @@ def experiments_for(
         if number < 0:
             raise ExperimentError(f"{name}={number}: give a number of at least 1, or 0 for as it comes")
     profile = profile or ("full" if videos else "toy")
+    limits: dict[str, Any] = {"max_new_tokens": max_new_tokens or None}
     if run == POCKETBENCH_RUN or profile == "toy":
         limits = {"max_videos": toy_videos or None, "max_new_tokens": max_new_tokens or NEW_TOKENS}
     else:
-        limits = {"max_new_tokens": max_new_tokens or None}
         annotations = annotations or annotations_beside(videos)
-    paths = {"model": model or None, "annotations": annotations or None, "videos": videos or None}
+    paths: dict[str, Any] = {"model": model or None, "annotations": annotations or None, "videos": videos or None}
     if run == POCKETBENCH_RUN:
         return pocketbench_experiments(**paths, **limits)
     names = [name.strip() for name in run.split(",")]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
 from sfllava_bench.peers.loading import METHODS as OF_PEERS
@@ -26,7 +27,7 @@ def make_experiment(
     videos: str | Path | None = None,
     max_videos: int | None = None,
     listed: list[Experiment] | None = None,
-    **settings: object,
+    **settings: Any,
 ) -> Experiment:
     """The experiment of one of the paper's runs.
 
@@ -91,7 +92,7 @@ def misfit(experiment: Experiment, profile: str) -> str:
 
 
 def make_experiments(
-    names: Sequence[str], benchmark: str | None = None, *, say: Callable[[str], None] = print, **options: object
+    names: Sequence[str], benchmark: str | None = None, *, say: Callable[[str], None] = print, **options: Any
 ) -> list[Experiment]:
     """The experiments of several runs, for each benchmark of a run where none is named.
 

@@ -37,8 +37,9 @@ def forecast(experiment: Experiment, gpu: GPU = GPUS["h100"]) -> dict[str, str]:
     """
     questions, videos = question_counts(experiment.questions())
     shape, method = shape_of(experiment.model), experiment.method
-    unknown = shape is None or experiment.told  # a server's hours are its own
-    hours = None if unknown else hours_at_least(experiment, shape, gpu)
+    hours = None  # a server's hours are its own
+    if shape is not None and not experiment.told:
+        hours = hours_at_least(experiment, shape, gpu)
     return {
         "run": experiment.id,
         "sees": "the next film: " * experiment.other_film + str(method),

@@ -30,4 +30,4 @@ def check_files(
         causes[path] = cause
         if progress is not None:
             progress(len(causes), len(paths))
-    return {path: causes[path] for path in paths if causes[path] is not None}
+    return {path: cause for path in paths if (cause := causes[path]) is not None}

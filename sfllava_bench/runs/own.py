@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.answers.experiment import Experiment, ExperimentError
 from sfllava_bench.answers.layouts import LAYOUTS
@@ -26,7 +27,7 @@ def own_experiments(
     annotations: str | Path | None = None,
     videos: str | Path | None = None,
     max_videos: int | None = None,
-    **settings: object,
+    **settings: Any,
 ) -> list[Experiment]:
     """An experiment for each method, on the same questions and videos.
 

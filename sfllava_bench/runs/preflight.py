@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.surroundings import check_room
 from sfllava_bench.captions.reasoner import Reasoner
 from sfllava_bench.peers.loading import load_config
-from sfllava_bench.questions.records import Question
+from sfllava_bench.questions.records import BATCH, Question
 from sfllava_bench.runs.opening import check_files
 from sfllava_bench.scores.chat import Chat, Judge, JudgeError
 from sfllava_bench.terminal import one_line
@@ -122,8 +123,8 @@ def check_experiments(
     *,
     out: str | Path | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
-    loading: Mapping[str, object] | None = None,
-    batch: int = 16,
+    loading: Mapping[str, Any] | None = None,
+    batch: int = BATCH,
 ) -> Preflight:
     """What all of these experiments need together: each video opened once, memory for each method, room, the judge.
 
@@ -135,21 +136,21 @@ def check_experiments(
         AnnotationError: the annotation files cannot be used.  VideoError: there is no such folder of videos.
         ModelError: no such checkpoint, or one that cannot be used.
     """
-    videos, counts, obstacles, notes = {}, Counter(), check_room(out), []
-    for folder in dict.fromkeys(experiment.videos for experiment in experiments):
-        here = sorted((one for one in experiments if one.videos == folder), key=lambda one: not one.other_film)
+    videos: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    obstacles, notes = check_room(out), list[str]()
+    for folder in dict.fromkeys(experiment.folder for experiment in experiments):
+        here = sorted((one for one in experiments if one.folder == folder), key=lambda one: not one.other_film)
         asked = {(question.benchmark, question.key): question for one in here for question in one.questions()}
         found = check_videos(list(asked.values()), open_videos(folder))
         videos, notes = videos | found.videos, notes + found.notes
         counts.update(found.questions)
     for model, method, scaled in dict.fromkeys((one.model, one.method, one.rope_factor) for one in experiments):
-        found = check_memory(model, method, rope_scaling=scaled, loading=loading, batch=batch)
-        for lines, new in zip((obstacles, notes), found):
-            lines += new
+        stops, remarks = check_memory(model, method, rope_scaling=scaled, loading=loading, batch=batch)
+        obstacles, notes = obstacles + stops, notes + remarks
     readers = {(one.reasoner, one.without_reasoner): one for one in experiments if one.worded}
-    for found in (check_judge(judge), *map(check_reasoner, readers.values())):
-        for lines, new in zip((obstacles, notes), found):
-            lines += new
+    for stops, remarks in (check_judge(judge), *map(check_reasoner, readers.values())):
+        obstacles, notes = obstacles + stops, notes + remarks
     return Preflight(videos, dict(counts), obstacles, notes)
 
 
@@ -182,8 +183,8 @@ def check_memory(
     method: Method,
     *,
     rope_scaling: float = 2.0,
-    loading: Mapping[str, object] | None = None,
-    batch: int = 16,
+    loading: Mapping[str, Any] | None = None,
+    batch: int = BATCH,
     free_bytes: int | None = None,
 ) -> tuple[list[str], list[str]]:
     """Do the model and a video's prefix fit the GPU, or those it is spread over? By the budget's arithmetic.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.answers.counts import Outcome
 from sfllava_bench.answers.experiment import Experiment
@@ -17,7 +18,7 @@ from sfllava_bench.captions.words import OWN
 from sfllava_bench.peers.loading import load_model
 from sfllava_bench.questions.annotations import AnnotationError
 from sfllava_bench.questions.benchmarks.base import find_benchmark
-from sfllava_bench.questions.records import Question, fingerprint, questions_fingerprint
+from sfllava_bench.questions.records import BATCH, Question, fingerprint, questions_fingerprint
 from sfllava_bench.reports.report import write_report
 from sfllava_bench.reports.results import Results, ResultsError, make_results, write_results
 from sfllava_bench.reports.run import Run
@@ -38,14 +39,14 @@ def reproduce(
     out: str | Path = "runs",
     *,
     judge: Judge | None = None,
-    load: Callable[[str], object] | None = None,
-    engine: Callable[[Callable[[], object]], object] | None = None,
+    load: Callable[[str], Any] | None = None,
+    engine: Callable[[Callable[[], Any]], Any] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
-    loading: Mapping[str, object] | None = None,
-    batch: int = 16,
+    loading: Mapping[str, Any] | None = None,
+    batch: int = BATCH,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> Results:
@@ -84,22 +85,22 @@ def reproduce(
         tell_no_score(earlier.results, say)
         return replace(earlier.results, skipped=True)
 
-    videos = open_videos(experiment.videos)
-    showing = {"videos": videos, "asked_for": asked_for, "say": say, "progress": progress}
+    videos = open_videos(experiment.folder)
+    showing: dict[str, Any] = {"videos": videos, "asked_for": asked_for, "say": say, "progress": progress}
     if done == "answers":  # only the judge has work left: no model is loaded
         return score(experiment, questions, earlier.answers, out, judge, ways=earlier.results.one_by_one, **showing)
     preflight(experiment, earlier, videos, judge, allow_missing, say, loading, batch)
     llm = model_of(experiment, load, loading, engine)
     adopt(earlier, answers_fingerprint(experiment.record(questions, llm)), say)
-    running = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
+    running: dict[str, Any] = {"retry_failed": retry_failed, "batch": batch, "progress": progress}
     outcome = run(llm, [experiment], videos, out, **running)[experiment.id]
     say(f"{experiment.id}: {outcome.counts(questions)}")
     if outcome.watched:
         say(f"{experiment.id}: {timing(outcome)}")
     ways = None
     if one_by_one:
-        alone = one_at_a_time(experiment, questions, one_by_one)
-        alone = run(llm, [alone], videos, out, file="one_by_one.jsonl", **running)[experiment.id]
+        single = one_at_a_time(experiment, questions, one_by_one)
+        alone = run(llm, [single], videos, out, file="one_by_one.jsonl", **running)[experiment.id]
         ways = compare_ways(outcome, alone)
         say(f"{experiment.id}: {ways}")
     return score(experiment, questions, outcome, out, judge, ways=ways, **showing)
@@ -126,7 +127,7 @@ def score(
         say(f"{experiment.id}: judge: {judgements.counts}{'; ' + judgements.stopped if judgements.stopped else ''}")
     published, words = in_words(experiment, outcome)
     note = "; ".join(filter(None, (experiment.note, experiment.caveat, *words)))
-    told = {"run": experiment.id, "published": published, "note": note, "plan": asked_for}
+    told: dict[str, Any] = {"run": experiment.id, "published": published, "note": note, "plan": asked_for}
     results = make_results(questions, outcome, judgements, one_by_one=ways, **told)
     write_report(results, questions, outcome, folder / "report.html", judgements=judgements, videos=videos)
     write_results(results, folder / "results.json")
@@ -183,9 +184,9 @@ def rescore(
     """
     earlier = Run.of(experiment, out)
     outcome, questions = earlier.answers, earlier.questions
-    videos, kept = None, {}
+    videos, kept = None, dict[str, Any]()
     with contextlib.suppress(VideoError):
-        videos = VideoFolder(experiment.videos)
+        videos = VideoFolder(experiment.folder)
     with contextlib.suppress(ResultsError):  # what this does not do again stays as it was found
         kept = {"asked_for": earlier.results.plan, "ways": earlier.results.one_by_one}
     return score(experiment, questions, outcome, out, judge, videos=videos, progress=progress, say=say, **kept)
@@ -198,8 +199,8 @@ def preflight(
     judge: Judge | None,
     allow_missing: bool,
     say: Callable,
-    loading: Mapping[str, object] | None = None,
-    batch: int = 16,
+    loading: Mapping[str, Any] | None = None,
+    batch: int = BATCH,
 ) -> None:
     """Videos, memory, room, judge; stops if something is missing. What was watched before is not opened again."""
     watched: set[str] = set()
@@ -251,14 +252,15 @@ def fingerprints(
     questions: list[Question],
     judge: Judge | None,
     one_by_one: int,
-    loading: Mapping[str, object] | None = None,
+    loading: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Fingerprints of the request, of its answers and of all of it; equal means nothing to do.
 
     Of how the model is loaded what its numbers depend on is in it, where it is asked for.
     """
+    loading = loading or {}
     answers = {**experiment.identity(), "questions": questions_fingerprint(questions), "one_by_one": one_by_one}
-    answers |= {name: str(loading[name]) for name in ("device", "dtype", "quantization") if name in (loading or {})}
+    answers |= {name: str(loading[name]) for name in ("device", "dtype", "quantization") if name in loading}
     judged = None if judge is None else settings_of(questions, judge)
     return {"answers": fingerprint(answers), "all": fingerprint({**answers, "judge": judged})}
 
@@ -286,10 +288,10 @@ def how_to_go_on(experiments: list[Experiment], out: str | Path) -> str:
 
 def model_of(
     experiment: Experiment,
-    load: Callable[[str], object] | None = None,
-    loading: Mapping[str, object] | None = None,
-    engine: Callable[[Callable[[], object]], object] | None = None,
-) -> object:
+    load: Callable[[str], Any] | None = None,
+    loading: Mapping[str, Any] | None = None,
+    engine: Callable[[Callable[[], Any]], Any] | None = None,
+) -> Any:
     """The model of an experiment: made by `load` of its name alone, or else with the RoPE that its method wants.
 
     With an engine, workers that make it so.

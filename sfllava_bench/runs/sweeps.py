@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.answers.experiment import Experiment
 from sfllava_bench.answers.journal import answers_fingerprint
 from sfllava_bench.answers.loop import run
 from sfllava_bench.answers.surroundings import host_at_fault
-from sfllava_bench.questions.records import Question
+from sfllava_bench.questions.records import BATCH, Question
 from sfllava_bench.reports.compare import compare, first_alike
 from sfllava_bench.reports.run import Run
 from sfllava_bench.reports.tables import write_table
@@ -23,14 +24,14 @@ def sweep(
     out: str | Path = "runs",
     *,
     judge: Judge | None = None,
-    load: Callable[[str], object] | None = None,
-    engine: Callable[[Callable[[], object]], object] | None = None,
+    load: Callable[[str], Any] | None = None,
+    engine: Callable[[Callable[[], Any]], Any] | None = None,
     open_videos: Callable[[Path], VideoFolder] = VideoFolder,
     allow_missing: bool = False,
     retry_failed: bool = False,
     one_by_one: int = 0,
-    loading: Mapping[str, object] | None = None,
-    batch: int = 16,
+    loading: Mapping[str, Any] | None = None,
+    batch: int = BATCH,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> list[dict]:
@@ -53,7 +54,7 @@ def sweep(
     Raises:
         HostError: the machine is at fault, so that the others would fail alike; the same again goes on.
     """
-    options = {
+    options: dict[str, Any] = {
         "judge": judge, "open_videos": open_videos, "allow_missing": allow_missing, "retry_failed": retry_failed,
         "loading": loading, "batch": batch, "progress": progress, "say": say,
     }  # fmt: skip
@@ -91,7 +92,7 @@ def on_the_same_videos(experiments: list[Experiment]) -> list[list[int]]:
     return list(groups.values())
 
 
-def rows_of(experiment: Experiment, out: str | Path, **options: object) -> list[dict]:
+def rows_of(experiment: Experiment, out: str | Path, **options: Any) -> list[dict]:
     """The table's rows of one experiment, run to the end; where it has no metric, a row that says why."""
     told = {"run": experiment.id, "benchmark": experiment.benchmark}
     try:
@@ -109,11 +110,11 @@ def answer_together(
     out: Path,
     *,
     judge: Judge | None,
-    load: Callable[[str], object],
+    load: Callable[[str], Any],
     open_videos: Callable[[Path], VideoFolder],
     allow_missing: bool,
     retry_failed: bool,
-    loading: Mapping[str, object] | None,
+    loading: Mapping[str, Any] | None,
     batch: int,
     progress: bool,
     say: Callable[[str], None],
@@ -137,23 +138,24 @@ def answer_together(
         some, judge if asks else None, out=out, open_videos=open_videos, loading=loading, batch=batch
     )
     found.require(allow_missing)
-    llm, alike = load(experiments[0].model), {}
+    llm = load(experiments[0].model)
+    alike: dict[str, Experiment] = {}
     for experiment, questions in asked.values():  # the very same is asked once; `reproduce` takes its answers over
         alike.setdefault(answers_fingerprint(experiment.record(questions, llm)), experiment)
-    videos, some = open_videos(experiments[0].videos), list(alike.values())
+    videos, some = open_videos(experiments[0].folder), list(alike.values())
     say(f"{sum(len(questions) for _, questions in asked.values())} questions in {len(some)} runs on the same videos")
     run(llm, some, videos, out, retry_failed=retry_failed, batch=batch, progress=progress)
 
 
 def keep_last(
-    load: Callable[[str], object] | None,
-    loading: Mapping[str, object] | None = None,
-    engine: Callable[[Callable[[], object]], object] | None = None,
-) -> Callable[[Experiment, str], object]:
+    load: Callable[[str], Any] | None,
+    loading: Mapping[str, Any] | None = None,
+    engine: Callable[[Callable[[], Any]], Any] | None = None,
+) -> Callable[[Experiment, str], Any]:
     """A loader that gives the same model again while it is to be loaded in the same way."""
     kept: list[tuple[object, object]] = []
 
-    def loaded(experiment: Experiment, name: str) -> object:
+    def loaded(experiment: Experiment, name: str) -> Any:
         wanted = (name, experiment.loading if load is None else None)
         if not kept or kept[0][0] != wanted:
             kept.clear()  # make room first

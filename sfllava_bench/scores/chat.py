@@ -20,6 +20,7 @@ RETRIED = (408, 409, 425, 429)
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # the terminal's controls, halves of letters
 FILLER = 3  # letters: a key as short as "x" is no secret, but what local servers are given
 Got = TypeVar("Got")
+Own = TypeVar("Own", bound="Chat")
 SHOWN, KEPT = 200, 2000  # characters of a server's text in a message; of a reply in its record
 
 
@@ -136,7 +137,7 @@ class Chat:
         headers = {"Authorization": f"Bearer {self.key or 'none'}", **account}
         self.wire = Wire(f"{base_url.rstrip('/')}/chat/completions", headers, judge.timeout_s)
 
-    def __enter__(self) -> "Chat":
+    def __enter__(self: Own) -> Own:  # a reasoner is one too
         self.wire.__enter__()
         return self
 

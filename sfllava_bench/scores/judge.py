@@ -5,7 +5,7 @@ used for another; a judge that fails leaves a record that says so. Start it agai
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -138,12 +138,12 @@ def judgements_file(folder: str | Path, settings: Record) -> Path:
     return Path(folder) / f"judgements-{fingerprint(settings)[:8]}.jsonl"
 
 
-def verdicts(chat: Chat, items: list[Item]) -> Iterator[tuple[Record, ItemError | None]]:
+def verdicts(chat: Chat, items: list[Item]) -> Generator[tuple[Record, ItemError | None], None, None]:
     """A record for each item as its verdict comes, several requests under way at once.
 
     Once the chat is stopped nothing new is asked; verdicts that are under way still come.
     """
-    coming, waiting = iter(items), set()
+    coming, waiting = iter(items), set[Future]()
     with ThreadPoolExecutor(chat.judge.concurrency, thread_name_prefix="judge") as pool:
         try:
             while True:

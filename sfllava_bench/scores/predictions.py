@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfllava_bench.answers.counts import Outcome, collect
 from sfllava_bench.questions.benchmarks.base import Benchmark
@@ -99,7 +100,15 @@ def prediction(line: int, fields: object) -> Prediction:
     if number is not None and place is None:
         raise ValueError(f"answer_number {number!r:.40} is none of its {len(options or ())} candidates")
     answer = fields.get("answer")
-    return Prediction(line, str(key), fields["pred"], fields.get("question"), answer, options and tuple(options), place)
+    return Prediction(
+        line,
+        str(key),
+        fields["pred"],
+        fields.get("question"),
+        answer,
+        None if options is None else tuple(options),
+        place,
+    )
 
 
 def join(questions: Sequence[Question], predictions: Sequence[Prediction], file: Path) -> tuple[Outcome, str]:
@@ -141,7 +150,7 @@ def in_order(
     questions: Sequence[Question], predictions: Sequence[Prediction]
 ) -> tuple[list[tuple[Question, Prediction]], list[str]]:
     """Each prediction with the next question that it can be of; and the first that has none."""
-    left, pairs = iter(questions), []
+    left, pairs = iter(questions), list[tuple[Question, Prediction]]()
     for one in predictions:
         found = next(
             (question for question in left if one.question is not None and not difference(question, one)), None
@@ -157,8 +166,12 @@ def in_order(
 
 def difference(question: Question, one: Prediction) -> str:
     """What a prediction says otherwise than the question that it is to be of; empty where nothing."""
-    told = {"question": one.question, "answer": one.answer, "candidates": one.options}
-    ours = {"question": question.questions[0], "answer": question.answer, "candidates": question.options}
+    told: dict[str, Any] = {"question": one.question, "answer": one.answer, "candidates": one.options}
+    ours: dict[str, Any] = {
+        "question": question.questions[0],
+        "answer": question.answer,
+        "candidates": question.options,
+    }
     for name, value in told.items():
         if value is not None and plain(value) != plain(ours[name]):
             return f"line {one.line}: {name} of {one.id!r} is {value!r:.120}, the annotations have {ours[name]!r:.120}"
@@ -176,7 +189,7 @@ def questions_of(benchmark: Benchmark, predictions: Sequence[Prediction], file: 
     Raises:
         PredictionsError: they do not tell question and answer, or the answer is none of the candidates.
     """
-    found, problems, seen = [], [], Counter()
+    found, problems, seen = [], [], Counter[str]()
     times = Counter(one.id for one in predictions)
     choice = benchmark.task == MULTIPLE_CHOICE
     for one in predictions:
@@ -208,15 +221,15 @@ def read_letter(text: str, question: Question, rule: str) -> str | None:
     if rule != "option_text":
         letter = (parse_choice(text, rule) or "").upper()
         return letter if letter and ord(letter) - ord("A") < len(question.options) else None
-    letter = parse_choice(text, capitals_only=True)
-    place = len(question.options) if letter is None else ord(letter) - ord("a")
+    named = parse_choice(text, capitals_only=True)
+    place = len(question.options) if named is None else ord(named) - ord("a")
     if place >= len(question.options):
         return None
     same = question.options[place] == question.answer
     return question.answer_letter if same else "ABCDE"[question.options.index(question.options[place])]
 
 
-def readings(questions: Sequence[Question], outcome: Outcome) -> list[dict[str, str]]:
+def readings(questions: Sequence[Question], outcome: Outcome) -> list[dict[str, Any]]:
     """Of each choice that was written: its key, the letter under every rule ("-" for none), the right one, the text."""
     asked = [one for one in questions if one.task == MULTIPLE_CHOICE and one.key in outcome.answers]
     return [

@@ -62,8 +62,8 @@ def read_body(body: bytes) -> Answer:
     except UnicodeEncodeError:  # JSON can spell half a letter
         raise BodyError("its text is no Unicode") from None
     match others:
-        case {"usage": {"total_tokens": int(tokens)}} if type(tokens) is int and 0 <= tokens < MOST_TOKENS:
-            pass
+        case {"usage": {"total_tokens": int(told)}} if type(told) is int and 0 <= told < MOST_TOKENS:
+            tokens: int | None = told
         case _:
             tokens = None
     model = others.get("model")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from sfllava_bench.answers.asking import method_that_asked
 from sfllava_bench.answers.counts import Outcome
-from sfllava_bench.answers.experiment import method_that_asked
 from sfllava_bench.captions.scoring import credit
 from sfllava_bench.questions.records import ASPECTS, MULTIPLE_CHOICE, OPEN_ENDED, TEXT_GENERATION, Question
 from sfllava_bench.scores.judge import Judgements
@@ -57,23 +57,20 @@ def all_metrics(questions: list[Question], outcome: Outcome, judgements: Judgeme
     return [*found, *match_metrics(questions, outcome)]
 
 
-def metric(
-    name: str, unit: str, questions: list[Question], values: dict[str, float], published_as: str = ""
-) -> Metric | None:
-    """A metric from the values of the answered questions; None where there is no question."""
-    if not questions:
-        return None
+def metric(name: str, unit: str, questions: list[Question], values: dict[str, float], published_as: str = "") -> Metric:
+    """A metric from the values of the answered ones among the questions, of which there is at least one."""
     factor = 100.0 if unit == PERCENT else 1.0
 
-    def interval(some: list[Question]) -> Interval | None:
-        return mean(some, values, BOUNDS[unit]).scaled(factor) if some else None
+    def interval(some: list[Question]) -> Interval:
+        return mean(some, values, BOUNDS[unit]).scaled(factor)
 
     groups: dict[str, list[Question]] = {}
     for question in questions:
         groups.setdefault(question.group, []).append(question)
     by_group = {group: interval(groups[group]) for group in sorted(groups)} if len(groups) > 1 else {}
-    answered = interval([question for question in questions if question.key in values])
-    return Metric(name, unit, interval(questions), answered, by_group, published_as, values)
+    answered = [question for question in questions if question.key in values]
+    over_answered = interval(answered) if answered else None
+    return Metric(name, unit, interval(questions), over_answered, by_group, published_as, values)
 
 
 def mean(questions: list[Question], values: dict[str, float], bounds: tuple[float, float]) -> Interval:
@@ -105,7 +102,7 @@ def chosen_letter(record: dict, question: Question, method: Method, rule: str = 
 
 def is_right_choice(record: dict, question: Question, method: Method, rule: str = "") -> bool:
     """Whether an answer's record names the right option; the rest is as in `chosen_letter`."""
-    return chosen_letter(record, question, method, rule) == question.answer_letter.lower()
+    return chosen_letter(record, question, method, rule) == (question.answer_letter or "").lower()
 
 
 def choice_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metric]:
@@ -118,7 +115,7 @@ def choice_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metr
     if not asked:
         return
     method = method_that_asked(outcome.settings)
-    by_key, own = {question.key: question for question in asked}, {}
+    by_key, own = {question.key: question for question in asked}, dict[str, float]()
     rules = rules_of(method) if outcome.settings.get("by") != "likelihood" else RULES[:1]
     for rule in rules:
         values = {
@@ -129,10 +126,11 @@ def choice_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metr
         own = own or values  # the first rule's
         name, published_as = ("accuracy", "accuracy") if rule == rules[0] else (f"accuracy_{rule}", "")
         yield metric(name, PERCENT, asked, values, published_as)
-    if getattr(method, "credit", "") and values:  # a method whose release gives unread answers a guess's share
+    guessing = getattr(method, "credit", "")  # of a method whose release gives unread answers a guess's share
+    if guessing and values:
         read = {key: chosen_letter(outcome.answers[key], by_key[key], method) for key in values}
-        guess = {key: credit(method.credit, len(by_key[key].options)) for key in values if read[key] is None}
-        yield metric(f"accuracy_{method.credit}_credit", PERCENT, asked, own | guess)
+        guess = {key: credit(guessing, len(by_key[key].options)) for key in values if read[key] is None}
+        yield metric(f"accuracy_{guessing}_credit", PERCENT, asked, own | guess)
 
 
 def choice_reading(questions: list[Question], outcome: Outcome) -> ChoiceReading | None:
@@ -162,7 +160,7 @@ def match_metrics(questions: list[Question], outcome: Outcome) -> Iterator[Metri
 
 def judge_metrics(questions: list[Question], judgements: Judgements) -> list[Metric]:
     """The judge's numbers: accuracy and score of open-ended answers, VCGBench's five scores and their mean."""
-    found: list[Metric | None] = []
+    found: list[Metric] = []
     asked = [question for question in questions if question.task == OPEN_ENDED]
     records = {key: record for (key, kind), record in judgements.found.items() if kind == OPEN_ENDED}
     if asked:
@@ -177,11 +175,12 @@ def judge_metrics(questions: list[Question], judgements: Judgements) -> list[Met
     by_aspect = {}
     for aspect, part in ASPECTS.items():
         values = {key: float(r["score"]) for (key, kind), r in judgements.found.items() if kind == aspect}
-        by_aspect[aspect] = metric(f"judge_{aspect}", SCALE, [q for q in generated if q.group == part], values, aspect)
+        if some := [q for q in generated if q.group == part]:
+            by_aspect[aspect] = metric(f"judge_{aspect}", SCALE, some, values, aspect)
     found += by_aspect.values()
-    if all(by_aspect.values()):
+    if len(by_aspect) == len(ASPECTS):
         found.append(mean_of_aspects(generated, by_aspect))
-    return [one for one in found if one is not None]
+    return found
 
 
 def mean_of_aspects(questions: list[Question], by_aspect: dict[str, Metric]) -> Metric:
@@ -196,4 +195,6 @@ def mean_of_aspects(questions: list[Question], by_aspect: dict[str, Metric]) -> 
             weights += [1 / (len(by_aspect) * len(asked))] * len(asked)
         return clustered_interval(values, videos, weights, bounds=BOUNDS[SCALE]) if values else None
 
-    return Metric("judge_mean", SCALE, interval(False), interval(True), {}, "mean")
+    over_expected = interval(False)
+    assert over_expected is not None, "each aspect has questions"
+    return Metric("judge_mean", SCALE, over_expected, interval(True), {}, "mean")

@@ -14,7 +14,6 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.backends.cuda import SDPAParams, can_use_flash_attention
-from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -57,25 +56,21 @@ def shared_prefix_attention(
     attention_mask: Bool[Tensor, "batch 1 queries keys"] | None,
     scaling: float | None = None,
     shared_prefix: Prefix | None = None,
-    keys_only: bool = False,
     **kwargs,
 ) -> tuple[Float[Tensor, "batch queries heads head_dim"], None]:
     """Attention over [prefix of all, suffix of each]; transformers calls it in every layer.
 
-    The mask is for the suffix alone; every query sees the whole prefix, which comes before it. What nobody reads of the
-    last layer is zeros: all but the last token of a suffix, and, with `keys_only`, all of a prefix.
+    The mask is for the suffix alone; every query sees the whole prefix, which comes before it. In the last layer only a
+    suffix's last token is read: the others are zeros.
     """
-    last = module.layer_idx == module.config.num_hidden_layers - 1
-    if keys_only and last:
-        return torch.zeros_like(query).transpose(1, 2), None
     if shared_prefix is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     assert attention_mask is not None and scaling is not None  # transformers always gives the scale, the decoder a mask
     prefix_keys, prefix_values = shared_prefix.layers[module.layer_idx]
-    unread = query.shape[2] - 1 if last else 0
+    unread = query.shape[2] - 1 if module.layer_idx == module.config.num_hidden_layers - 1 else 0
     query, mask = query[:, :, unread:], attention_mask[:, :, unread:]
     read = attend(query, key, value, mask, prefix_keys[0], prefix_values[0], scaling)
-    return (F.pad(read, (0, 0, 0, 0, unread, 0)) if unread else read), None
+    return (nn.functional.pad(read, (0, 0, 0, 0, unread, 0)) if unread else read), None
 
 
 def attend(
@@ -96,10 +91,10 @@ def attend(
     sizes = {"b": len(query), "k": len(prefix_key), "q": query.shape[2]}
     folded = rearrange(query, "b (k g) q d -> 1 k (b g q) d", k=sizes["k"])
     from_prefix, log_sum = attend_to_all(folded, prefix_key[None], prefix_value[None], scaling)
-    log_sum = rearrange(log_sum, "1 k (b g q) -> b k g q 1", **sizes)
     own = rearrange(query.to(log_sum.dtype) * scaling, "b (k g) q d -> b k (g q) d", k=sizes["k"])
     scores = rearrange(own @ key.to(own.dtype).mT, "b k (g q) s -> b k g q s", q=sizes["q"])
     scores = scores.masked_fill(~mask[:, :, None], float("-inf"))
+    log_sum = rearrange(log_sum, "1 k (b g q) -> b k g q 1", **sizes)
     weights = torch.cat([log_sum, scores], dim=-1).softmax(dim=-1).flatten(2, 3)
     from_prefix = rearrange(from_prefix, "1 k (b g q) d -> b k (g q) d", **sizes)
     merged = weights[..., :1] * from_prefix + weights[..., 1:] @ value.to(own.dtype)
@@ -148,7 +143,7 @@ def prefill(language_model: nn.Module, embeddings: Float[Tensor, "length dim"]) 
     """Keys and values of the tokens that all questions share."""
     cache = DynamicCache(config=language_model.config)
     with torch.inference_mode():
-        language_model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True, keys_only=True)
+        language_model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True)
     return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
 
 

@@ -6,7 +6,7 @@ key with the sequence's length (rope.py), so such prompts go the plain way. Line
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ class PrefixSharing:
 
     def decoders(
         self, prompts: list[EncodedPrompt], new_tokens: int, share_prefix: bool
-    ) -> Iterator[tuple[list[int], Decoder]]:
+    ) -> Generator[tuple[list[int], Decoder], None, None]:
         """Decoders that together answer all prompts with up to `new_tokens` each, and the rows that each answers.
 
         Hold the model's `lock` from before the first to after the last is closed: prefix and RoPE's state are shared.

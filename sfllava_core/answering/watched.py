@@ -10,6 +10,7 @@ tokens in float32.
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,9 @@ from sfllava_core.methods.base import Method
 from sfllava_core.prompts import ALL_PARTS, PromptError, PromptParts, option_letters
 from sfllava_core.stopwatch import Stopwatch
 from sfllava_core.video.frames import Frames
+
+if TYPE_CHECKING:
+    import sfllava_core.model
 
 Prompts = Sequence[str] | Sequence[tuple[str, str]]
 Progress = Callable[[str, int, int], None]
@@ -135,8 +139,8 @@ class WatchedVideo:
         """
         if by not in ("likelihood", "generation"):
             raise ValueError(f"by={by!r}: choose 'likelihood' or 'generation'")
-        single = isinstance(question, str)
-        questions, all_options = ([question], [options]) if single else (list(question), list(options))
+        questions = [question] if isinstance(question, str) else list(question)
+        all_options = cast(list[Sequence[str]], [options] if isinstance(question, str) else list(options))
         if len(questions) != len(all_options):
             raise ValueError(f"{len(questions)} questions, {len(all_options)} lists of options: give one list for each")
         style = self.llm.prompt_style
@@ -146,7 +150,7 @@ class WatchedVideo:
         choices = [self._likeliest(*one) for one in zip(logits, all_options, prompts)]
         if generated:
             choices = [self._read(self._text(row), texts, best) for row, texts, best in zip(ids, all_options, choices)]
-        return choices[0] if single else choices
+        return choices[0] if isinstance(question, str) else choices
 
     def generate(
         self,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -27,7 +27,7 @@ class Backbone(ABC):
     """
 
     model_type: ClassVar[str]
-    model_class: ClassVar[type]  # transformers' own, with `from_pretrained`
+    model_class: ClassVar[type[Any]]  # transformers' own, with `from_pretrained`
     grid: tuple[int, int]
     image_size: tuple[int, int]
 
@@ -104,7 +104,8 @@ def backbone_for(config, name: str) -> type[Backbone]:
     """
     for module in iter_modules(sfllava_core.backbones.__path__, "sfllava_core.backbones."):
         import_module(module.name)
-    families = {kind.model_type: kind for kind in kinds_of(Backbone)}
+    kinds = kinds_of(Backbone)  # type: ignore[type-abstract]  # only its kinds are made
+    families = {kind.model_type: kind for kind in kinds}
     if config.model_type not in families:
         known = " or ".join(map(repr, families))
         raise ModelError(f"{name}: it is a {config.model_type!r} model; this kit needs {known}, for instance {EXAMPLE}")

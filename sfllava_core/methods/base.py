@@ -21,7 +21,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -31,6 +31,13 @@ from sfllava_core.answering.choices import parse_choice
 from sfllava_core.exports import kinds_of
 from sfllava_core.prompts import ALL_PARTS, PromptParts, multiple_choice_pieces, open_ended_pieces, option_letters
 from sfllava_core.video.frames import sample_frame_indices
+
+# A field may be given whatever has an `__index__` (numpy's integers too) and holds an int. A type says one of the two:
+# the type checker hears what is held, the run-time check of the tests what may be given.
+if TYPE_CHECKING:
+    Whole = int
+else:
+    Whole = SupportsIndex
 
 Grid = Sequence[int]  # (rows, columns)
 Rope = tuple[str, float]  # (type, factor) of RoPE scaling, as of `VideoLLM.from_pretrained`
@@ -190,13 +197,14 @@ class Method(ABC):
         return place if place >= 0 else None
 
     @classmethod
-    def from_fields(cls, fields: dict[str, object]) -> "Method":
+    def from_fields(cls, fields: dict[str, Any]) -> "Method":
         """The method with these fields, as `to_json` wrote them."""
         return cls(**fields)
 
     def to_json(self) -> str:
         """The method as JSON with its kind's name; `parse_spec` gives the same value back."""
-        return json.dumps({"method": type(self).__name__, **asdict(self)})
+        values: Any = self  # a dataclass, as each kind is
+        return json.dumps({"method": type(self).__name__, **asdict(values)})
 
     def token_count(self, num_frames: int | None = None, grid: Grid = (24, 24)) -> int:
         """Visual tokens in all. Raises SpecError for a pool that does not fit the grid."""

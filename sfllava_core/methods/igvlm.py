@@ -12,6 +12,7 @@ Source: imagegridworth/IG-VLM at 00d11ab4, with LLaVA's own any-resolution code,
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, sqrt
 from typing import ClassVar
 
@@ -165,8 +166,8 @@ class IgVlm(Method):
             raise SpecError(f"IgVlm pinpoints={self.pinpoints!r}: give pairs (columns, rows) of tiles") from None
         if not 1 <= len(tiles) <= MOST_TILES:
             raise SpecError(f"IgVlm pinpoints: {len(tiles)} pairs (columns, rows) of tiles: give 1 to {MOST_TILES}")
-        tiles = tuple(tuple(positive_int("IgVlm pinpoints: tiles", side, MOST_TILES) for side in one) for one in tiles)
-        object.__setattr__(self, "pinpoints", tiles)
+        checked = partial(positive_int, "IgVlm pinpoints: tiles", most=MOST_TILES)
+        object.__setattr__(self, "pinpoints", tuple((checked(columns), checked(rows)) for columns, rows in tiles))
         if self.vicuna not in VICUNAS:
             raise SpecError(f"IgVlm vicuna={self.vicuna!r}: choose one of {', '.join(VICUNAS)}")
 

@@ -41,8 +41,8 @@ class ImageGrid(Method):
         for name, number in vars(self).items():
             object.__setattr__(self, name, positive_int(f"ImageGrid {name}", number, MOST_SIDE))
 
-    @property
-    def num_frames(self) -> int:
+    @property  # read as a field is, and never written
+    def num_frames(self) -> int:  # type: ignore[override]
         """Frames to sample: one for each place in the picture."""
         return self.rows * self.columns
 

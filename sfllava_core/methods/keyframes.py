@@ -45,12 +45,13 @@ def kmeans(
     mean = features.mean(axis=0)
     points = (features - mean).astype(np.float64)
     tolerance, random = TOLERANCE * points.var(axis=0).mean(), np.random.RandomState(0)
-    best = None
+    best: tuple[np.ndarray, np.ndarray, float] | None = None
     for _ in range(STARTS):
         labels, centres = lloyd(points, first_centres(points, clusters, random), tolerance)
         inertia = float(((points - centres[labels]) ** 2).sum())
         if best is None or (inertia < best[2] and not same_clusters(labels, best[0])):
             best = labels, centres, inertia
+    assert best is not None, "STARTS is not 0"
     return best[0], best[1] + mean, best[2]
 
 

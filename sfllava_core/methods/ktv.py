@@ -9,7 +9,7 @@ A frame's rank is how similar it is to the question, so with ranks every questio
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
@@ -123,24 +123,24 @@ class KTV(Method):
             raise SpecError(f"KTV tokens={self.tokens}: {self.keyframes} ranked frames get {sums}")
 
     @classmethod
-    def of(cls, ranked: Iterable[tuple[int, int]], **settings: object) -> "KTV":
+    def of(cls, ranked: Iterable[tuple[int, int]], **settings: Any) -> "KTV":
         """The method for one question, of (frame, rank) as `rank_frames` gives them; of a frame twice, the last."""
         ranks = dict(sorted(dict(ranked).items()))
         return cls(frames=tuple(ranks), ranks=tuple(ranks.values()), **settings)
 
-    @property
-    def caveat(self) -> str:
+    @property  # of its fields, where other kinds have one for all
+    def caveat(self) -> str:  # type: ignore[override]
         """Without ranks a number is not of the published method."""
         equal = "no ranks of keyframes by question, which the published method has: each gets the same number of tokens"
         return "" if self.ranks else equal
 
-    @property
-    def wants(self) -> tuple[str, ...]:
+    @property  # of its fields, too
+    def wants(self) -> tuple[str, ...]:  # type: ignore[override]
         """Patches and CLS scores; embeddings too where it looks for keyframes."""
         return ("patches", "cls_scores", *(["embeddings"] if self.loaded else []))
 
-    @property
-    def num_frames(self) -> int:
+    @property  # read as a field is, and never written
+    def num_frames(self) -> int:  # type: ignore[override]
         """Frames to sample."""
         return self.loaded or len(self.frames) or self.keyframes
 
@@ -202,7 +202,7 @@ class KTV(Method):
             told = f"watch the video or its frames, or give watch_features more={dict.fromkeys(lacking, '...')}"
             raise SpecError(f"{self} needs {', '.join(lacking)} of each of {len(seen.features)} frames: {told}")
         rows, columns = seen.features.shape[1:3]
-        places, budgets = range(len(seen.features)), self.budgets((rows, columns))
+        places, budgets = list(range(len(seen.features))), self.budgets((rows, columns))
         if self.loaded:
             embeddings = seen.more["embeddings"].float().cpu().numpy()
             places = sorted(keyframes(embeddings, self.keyframes, len(embeddings)))

@@ -6,14 +6,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import SupportsIndex
 
 from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sfllava_core.methods.base import SpecError, positive_int
+from sfllava_core.methods.base import SpecError, Whole, positive_int
 
 Shape = tuple[int, int, int]
 MOST_FRAMES = 10_000  # sampled of one video: a token of each is more than any context holds
@@ -31,7 +30,7 @@ class Pool:
     """
 
     kind: str = "none"
-    size: Sequence[SupportsIndex] = ()
+    size: Sequence[Whole] = ()
 
     def __post_init__(self) -> None:
         lengths = {"none": (0,), "time": (0,), "max": (2,), "avg": (2,), "to": (2, 3)}
@@ -63,7 +62,8 @@ class Pool:
         Raises:
             SpecError: no kind of pool, or a size that is none.
         """
-        kind, size = re.fullmatch(r"([a-z]*)(.*)", text, re.DOTALL).groups()
+        kind = re.split("[^a-z]", text, maxsplit=1)[0]
+        size = text.removeprefix(kind)
         try:
             return cls(kind, tuple(int(side) for side in size.split("x")) if size else ())
         except ValueError as error:
@@ -74,7 +74,7 @@ class Pool:
         """Whether each pooled token comes from one frame alone."""
         return self.kind != "time" and len(self.size) < 3
 
-    def output_shape(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Sequence[int]) -> Shape:
         """(frames, rows, columns) after pooling.
 
         Raises:
@@ -99,8 +99,8 @@ class Pool:
                     f"pool {self} does not fit a grid of {rows} x {columns} patches: "
                     "it would invent tokens by repeating patches"
                 )
-            return (frames, *self.size) if len(self.size) == 2 else self.size
-        return (1, rows, columns) if self.kind == "time" else shape
+            return (self.size[0] if len(self.size) == 3 else frames), self.size[-2], self.size[-1]
+        return (1 if self.kind == "time" else frames), rows, columns
 
     def __call__(
         self, features: Float[Tensor, "frames rows columns dim"]

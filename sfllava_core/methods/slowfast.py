@@ -8,14 +8,14 @@ uniform(32, (12, 12))           every frame pooled alike      (LLaVA-NeXT-Image,
 import re
 from dataclasses import dataclass, replace
 from math import floor
-from typing import ClassVar, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from sfllava_core.methods.base import Grid, Method, SpecError, positive_int
+from sfllava_core.methods.base import Grid, Method, SpecError, Whole, positive_int
 from sfllava_core.methods.pooling import MOST_FRAMES, NO_POOL, RELEASED_POOLS, Pool
 
 PAPER_GRID = (24, 24)
@@ -49,7 +49,7 @@ def slow_frame_indices(T: SupportsIndex, n: SupportsIndex) -> list[int]:
 class Pathway:
     """One stream of visual tokens: `frames` of the sampled frames (None: all of them), each pooled by `pool`."""
 
-    frames: SupportsIndex | None = None
+    frames: Whole | None = None
     pool: Pool = NO_POOL
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class SlowFast(Method):
     to 4 x 4 by average. `slow=None` or `fast=None` leaves one eye closed; both None is refused.
     """
 
-    num_frames: SupportsIndex = 50
+    num_frames: Whole = 50
     slow: Pathway | None = Pathway(10, Pool.window("max", 1, 2))
     fast: Pathway | None = Pathway(None, Pool.to(4, 4))
     published: ClassVar[dict[str, str]] = {
@@ -145,7 +145,7 @@ class SlowFast(Method):
         return "_".join([f"frames{self.num_frames}", *(f"{name}{pathway}" for name, pathway in self.pathways.items())])
 
     @classmethod
-    def parse(cls, text: str, num_frames: SupportsIndex = 50) -> "SlowFast | None":
+    def parse(cls, text: str, num_frames: Whole = 50) -> "SlowFast | None":
         """Read "frames50_slow10-max1x2_fastall-to4x4", or a name of the released code, such as
         "slowfast-slow_10frms_spatial_1d_max_pool-fast_4x4" and "concat", which is checked against 24 x 24 patches.
         """
@@ -154,8 +154,8 @@ class SlowFast(Method):
             released.token_count(grid=PAPER_GRID)
             return released
         head, *parts = text.split("_")
-        matches = [OWN_PATHWAY.fullmatch(part) for part in parts]
-        if not re.fullmatch(r"frames\d+", head) or not parts or not all(matches):
+        matches = [match for part in parts if (match := OWN_PATHWAY.fullmatch(part))]
+        if not re.fullmatch(r"frames\d+", head) or not parts or len(matches) < len(parts):
             return None
         if [match[1] for match in matches] not in (["slow"], ["fast"], ["slow", "fast"]):
             raise SpecError(f"spec {text!r}: give slow, fast, or slow then fast")
@@ -166,7 +166,7 @@ class SlowFast(Method):
         return cls(int(head.removeprefix("frames")), eyes.get("slow"), eyes.get("fast"))
 
     @classmethod
-    def parse_released(cls, text: str, num_frames: SupportsIndex) -> "SlowFast | None":
+    def parse_released(cls, text: str, num_frames: Whole) -> "SlowFast | None":
         """Read a name of the released code; None if it is none."""
         if text in RELEASED_POOLS:
             return cls(num_frames, slow=Pathway(None, RELEASED_POOLS[text]), fast=None)
@@ -180,7 +180,7 @@ class SlowFast(Method):
         return cls(num_frames, slow, Pathway(None, Pool.to(int(rows), int(columns))))
 
     @classmethod
-    def from_fields(cls, fields: dict) -> "SlowFast":
+    def from_fields(cls, fields: dict[str, Any]) -> "SlowFast":
         """The pathways are objects with fields of their own."""
         for name in ("slow", "fast"):
             if fields.get(name) is not None:
@@ -214,19 +214,17 @@ def nearest_divisor(window: int, side: int) -> int:
     return min((n for n in range(1, side + 1) if side % n == 0), key=lambda n: max(n / window, window / n))
 
 
-def slow_only(
-    slow_frames: SupportsIndex = 12, pool: Pool = Pool.window("max", 1, 2), num_frames: SupportsIndex = 50
-) -> SlowFast:
+def slow_only(slow_frames: Whole = 12, pool: Pool = Pool.window("max", 1, 2), num_frames: Whole = 50) -> SlowFast:
     """The slow pathway alone (section 4.4 compares 12 slow frames with the default)."""
     return SlowFast(num_frames, slow=Pathway(slow_frames, pool), fast=None)
 
 
-def fast_only(num_frames: SupportsIndex = 50, grid: Grid = (4, 4)) -> SlowFast:
+def fast_only(num_frames: Whole = 50, grid: Grid = (4, 4)) -> SlowFast:
     """The fast pathway alone (table 4: 100 to 225 frames of 4 x 4 tokens)."""
     return SlowFast(num_frames, slow=None, fast=Pathway(None, Pool.to(*grid)))
 
 
-def uniform(num_frames: SupportsIndex = 32, grid: Grid = (12, 12)) -> SlowFast:
+def uniform(num_frames: Whole = 32, grid: Grid = (12, 12)) -> SlowFast:
     """Every sampled frame pooled alike to `grid`: 32 frames at 12 x 12 are a variant of `LlavaNextImage`, which pools
     before the projector (llava_next_image.py).
     """

@@ -5,10 +5,9 @@ All kinds in this folder are asked, and whatever else derives from `Method` when
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import SupportsIndex
 
 import sfllava_core.methods
-from sfllava_core.methods.base import Method, SpecError, decode_method
+from sfllava_core.methods.base import Method, SpecError, Whole, decode_method
 
 LONGEST = 1_000  # characters of a method as text
 
@@ -20,7 +19,7 @@ def all_kinds() -> dict[str, type[Method]]:
     return Method.kinds()
 
 
-def parse_spec(text: str, num_frames: SupportsIndex = 50) -> Method:
+def parse_spec(text: str, num_frames: Whole = 50) -> Method:
     """A method from `str(method)`, from `method.to_json()`, or from a name of the released code.
 
     Args:

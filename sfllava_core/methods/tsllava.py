@@ -10,7 +10,7 @@ thumbnail; of U and W 1, 2, 3, 4: thumbnails of 2 x 4, 3 x 4, 2 x 6, 3 x 6 frame
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from sfllava_core.methods.slowfast import PAPER_GRID
 from sfllava_core.prompts import ALL_PARTS, INPUT_DATA, PromptParts, option_letters
 
 PATTERNS = ((2, 4), (3, 4), (2, 6), (3, 6))  # thumbnails x frames in each, of U and W
+Part = TypeVar("Part")
 PROMPTS = {"choice": ("v4", "v5"), "open": ("v3", "v2")}  # the default of each first
 EXPERT = "You are a helpful expert in video analysis. "
 GRID_TOO = (
@@ -143,7 +144,7 @@ class TSLLaVA(Method):
             )
         return self.ordered(self.sampled_tokens, self.count_thumbnails(frames) * patches)
 
-    def ordered(self, sampled: object, thumbnails: object) -> dict[str, object]:
+    def ordered(self, sampled: Part, thumbnails: Part) -> dict[str, Part]:
         """What there is of the two, in the order of their tokens."""
         if not self.sampled_tokens:
             return {"thumbnails": thumbnails}
@@ -154,7 +155,7 @@ class TSLLaVA(Method):
         self, features: Float[Tensor, "views rows columns dim"], newline: Float[Tensor, "dim"] | None = None
     ) -> Float[Tensor, "tokens dim"]:
         """Features of the views that `arrange` gave, to tokens. Raises SpecError for views that are not those."""
-        frames = len(features) - self.thumbnails if self.sampled_tokens else 0
+        frames = len(features) - (self.thumbnails or 0) if self.sampled_tokens else 0
         if self.sampled_tokens:
             self.token_counts(max(frames, 1), features.shape[1:3])
         elif self.thumbnails not in (None, len(features)):

@@ -160,7 +160,7 @@ def stack(
     return np.stack(pixels)
 
 
-def resize_picture(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+def resize_picture(picture: UInt8[np.ndarray, "h w 3"], size: Sequence[int]) -> UInt8[np.ndarray, "height width 3"]:
     """Pillow's default `Image.resize` filter (bicubic) on uint8, as the reference: aspect ratio is not kept."""
     from PIL import Image
 

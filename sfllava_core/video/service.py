@@ -89,6 +89,7 @@ class Worker:
         deadline = deadline_in(timeout_s)
         self.send({**message, "timeout_s": timeout_s})
         while "choose_of" in (answer := self.answer(who, timeout_s, deadline)):
+            assert rule is not None, f"{who} asked for frames of {message}, which names them"
             self.send({"indices": rule(answer["choose_of"])})
         return answer
 
@@ -99,7 +100,7 @@ class Worker:
 
     def answer(self, who: str, timeout_s: float | None, deadline: float) -> Message:
         """The next line from the worker, with the block of memory that came with it as `block`."""
-        line, handles = b"", []
+        line, handles = b"", list[int]()
         while not line.endswith(b"\n"):
             left = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
             if not select.select([self.socket], [], [], left)[0]:
@@ -181,8 +182,8 @@ class DecodingService:
         """End all workers; what is being decoded ends as a `VideoError`, and the next request starts a new worker."""
         for worker in self.busy.copy():
             worker.process.kill()
-        while (worker := self.taken()) is not None:
-            worker.end()
+        while (free := self.taken()) is not None:
+            free.end()
 
 
 SERVICE: DecodingService | None = None
@@ -192,7 +193,7 @@ ONE = threading.Lock()
 def service() -> DecodingService:
     """The process's own service; after a fork the child gets one of its own."""
     with ONE:
-        return SERVICE if is_own() else begin(None)
+        return own() or begin(None)
 
 
 def set_workers(size: int) -> None:
@@ -200,14 +201,14 @@ def set_workers(size: int) -> None:
     if size < 1:
         raise ValueError(f"size={size}: at least 1 worker is needed")
     with ONE:
-        if is_own():
-            SERVICE.close()
+        if (old := own()) is not None:
+            old.close()
         begin(size)
 
 
-def is_own() -> bool:
-    """Whether there is a service, and of this process: not of the one that it was forked from."""
-    return SERVICE is not None and SERVICE.owner == os.getpid()
+def own() -> DecodingService | None:
+    """The service, if there is one and it is of this process: not of the one that it was forked from."""
+    return SERVICE if SERVICE is not None and SERVICE.owner == os.getpid() else None
 
 
 def begin(size: int | None) -> DecodingService:

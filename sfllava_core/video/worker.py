@@ -37,10 +37,12 @@ def main(line: int, life: int) -> None:
             # The parent kills us when time is up; this does where it is gone and the kernel has not told us.
             signal.alarm(0 if asked["timeout_s"] is None else math.ceil(asked["timeout_s"]) + 5)
             answer, pixels = answer_to(asked, partial(chosen_by, parent, requests))
-            try:
-                block = None if pixels is None else shared(pixels)
-            except (OSError, MemoryError) as error:
-                answer, block = {"host": f"no memory for {pixels.nbytes:,} bytes of frames: {error}; {SMALLER}"}, None
+            block = None
+            if pixels is not None:
+                try:
+                    block = shared(pixels)
+                except (OSError, MemoryError) as error:
+                    answer = {"host": f"no memory for {pixels.nbytes:,} bytes of frames: {error}; {SMALLER}"}
             del pixels
             signal.alarm(0)
             send(parent, answer, block)

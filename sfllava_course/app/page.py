@@ -7,6 +7,7 @@ import base64
 import html
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -55,14 +56,10 @@ def about(llm: VideoLLM) -> str:
 
 def offered(llm: VideoLLM) -> list[Method]:
     """Methods to choose among, the model's own first, then one eye of it; any other spec may be typed."""
-    own = llm.method
-    eyes = [SlowFast(own.num_frames, own.slow, None), SlowFast(own.num_frames, None, own.fast)] if both(own) else []
+    own, eyes = llm.method, list[Method]()
+    if isinstance(own, SlowFast) and own.slow is not None and own.fast is not None:
+        eyes = [replace(own, fast=None), replace(own, slow=None)]
     return [own, *eyes, IgVlm().scaled(llm.grid), Blind()]
-
-
-def both(method: Method) -> bool:
-    """Does it have two pathways?"""
-    return isinstance(method, SlowFast) and None not in (method.slow, method.fast)
 
 
 def as_picture(figure: Figure, alt: str) -> str:
@@ -101,6 +98,7 @@ class Side:
         method = parse_spec(self.spec.value)
         watched = llm.watch(video, method)
         frames = watched.frames
+        assert frames is not None, "a film has frames"
         seen = f"{len(frames)} of {frames.total} frames, {len(watched.tokens):,} visual tokens"
         self.tokens.value = f"<p>{seen}</p>"
         if len(watched.tokens):

@@ -39,9 +39,9 @@ class Upload(anywidget.AnyWidget):
             if message["kind"] == "begin":
                 self._begin(str(message["name"]), int(message["size"]))
             elif message["kind"] == "piece" and self.path is not None:
-                self._add(buffers)
+                self._add(buffers, self.path)
             elif message["kind"] == "end" and self.path is not None:
-                self._end()
+                self._end(self.path)
             elif message["kind"] == "stop":
                 raise UploadError(f"{self.name}: the browser could not read it ({message['why']})")
         except (UploadError, OSError) as error:
@@ -64,21 +64,21 @@ class Upload(anywidget.AnyWidget):
         self.path.touch()
         self.send({"kind": "next"})
 
-    def _add(self, buffers: list[memoryview]) -> None:
+    def _add(self, buffers: list[memoryview], path: Path) -> None:
         self.come += sum(len(piece) for piece in buffers)
         if self.come > self.size:
             raise UploadError(f"{self.name}: more than the {self.size} bytes that it was said to have")
-        with self.path.open("ab") as file:
+        with path.open("ab") as file:
             for piece in buffers:
                 file.write(piece)
         self.said = f"{self.name}: {100 * self.come / self.size:.0f} %"
         self.send({"kind": "next"})
 
-    def _end(self) -> None:
+    def _end(self, path: Path) -> None:
         if self.come != self.size:
             raise UploadError(f"{self.name}: {self.come} of {self.size} bytes have come")
         self.said = f"{self.name}: {self.size / MIB:.1f} MiB"
-        self.on_video(self.path, self.name)
+        self.on_video(path, self.name)
 
     def forget(self) -> None:
         """Remove what was uploaded."""

@@ -58,6 +58,7 @@ HOMES = {
     "every_step": "on_field",
     "one_picture": "on_field",
     "least_alike": "on_field",
+    "most_changed": "on_field",
 }
 MARKS = {"right": "✓", "wrong": "✗", "to do": "○"}
 
@@ -154,15 +155,14 @@ def reveal(guess: record.Guess | None, truth: float | str, what: str) -> None:
         print(f"{number(truth)} {what} (you wrote down no guess)")
         return
     guess = record.note_guess(what, guess, truth)
-    pair = isinstance(guess, (tuple, list))
-    said = f"you said {' to '.join(map(number, guess)) if pair else number(guess)}, "
-    if pair or isinstance(guess, str) or isinstance(truth, str):
-        said += "within your range" if pair and record.within(guess, truth) else ""
-        said += "outside your range" if pair and not record.within(guess, truth) else ""
-        said += "" if pair else "right" if record.within(guess, truth) else "not so"
+    good = record.within(guess, truth)
+    if isinstance(guess, (tuple, list)):
+        said = f"{' to '.join(map(number, guess))}, {'within' if good else 'outside'} your range"
+    elif isinstance(guess, str) or isinstance(truth, str):
+        said = f"{number(guess)}, {'right' if good else 'not so'}"
     else:
-        said += apart(guess, truth)
-    print(f"{number(truth)} {what} ({said})")
+        said = f"{number(guess)}, {apart(guess, truth)}"
+    print(f"{number(truth)} {what} (you said {said})")
 
 
 def apart(guess: float, truth: float) -> str:

@@ -1,6 +1,6 @@
 """How an answer is judged: it is called on random numbers, compared, and given the hint that fits its mistake."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,7 +40,7 @@ def random_features(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def expect_tensor(got: Any, wanted: Tensor, given: Tensor, mistakes: dict[str, Tensor], otherwise: str) -> None:
+def expect_tensor(got: Any, wanted: Tensor, given: Tensor, mistakes: Mapping[str, Tensor], otherwise: str) -> None:
     """Compare a tensor with the wanted one; a known mistake gets its own hint.
 
     Args:
@@ -71,7 +71,9 @@ def first_grid(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def expect_indices(got: Any, wanted: Sequence[int], total: int, case: str, mistakes: dict[str, Sequence[int]]) -> None:
+def expect_indices(
+    got: Any, wanted: Sequence[int], total: int, case: str, mistakes: Mapping[str, Sequence[int]]
+) -> None:
     """Compare a list of frame numbers with the wanted one; draws both as marks on the film.
 
     Raises:
@@ -98,7 +100,7 @@ def marks(indices: Sequence[int], total: int) -> Tensor:
     return torch.bincount(torch.tensor(indices, dtype=torch.long), minlength=total)[None].float()
 
 
-def expect_number(got: Any, wanted: float, case: str, mistakes: dict[str, float], relative: float = 1e-6) -> None:
+def expect_number(got: Any, wanted: float, case: str, mistakes: Mapping[str, float], relative: float = 1e-6) -> None:
     """Compare a number with the wanted one.
 
     Raises:

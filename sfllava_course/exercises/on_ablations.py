@@ -19,7 +19,7 @@ def check_equal_tokens(answer: Callable) -> str:
         got, case = answer(tokens, frames), f"{tokens} tokens, {frames} frames"
         if not isinstance(got, SlowFast):
             raise Wrong(f"give a SlowFast back, not {type(got).__name__}")
-        if got.slow is not None:
+        if got.slow is not None or got.fast is None:
             raise Wrong("the slow eye is still open: slow=None closes it")
         if got.num_frames != frames or got.fast.frames not in (None, frames):
             raise Wrong(f"for {case} the fast pathway must take all {frames} frames; yours is {got}")
@@ -92,12 +92,14 @@ def check_lead_of(answer: Callable) -> str:
 
 def two_numbers(got: Any) -> tuple[float, float]:
     """Low and high end."""
-    return numbers(got, 2, "(low, high)")
+    low, high = numbers(got, 2, "(low, high)")
+    return low, high
 
 
 def three_numbers(got: Any) -> tuple[float, float, float]:
     """Value, low and high end."""
-    return numbers(got, 3, "(value, low, high)")
+    value, low, high = numbers(got, 3, "(value, low, high)")
+    return value, low, high
 
 
 def numbers(got: Any, count: int, form: str) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Exercises of chapter 9: IG-VLM's frames, several frames as one picture, the frame least like the others."""
+"""Exercises of chapter 9: IG-VLM's frames, one picture, the frame least like the others, those that changed most."""
 
 from collections.abc import Callable
 
@@ -55,6 +55,26 @@ def check_one_picture(answer: Callable) -> str:
             "each frame must stay whole, in reading order",
         )
     return "To the tower it is one photograph; nobody tells it where a frame ends."
+
+
+def check_most_changed(answer: Callable) -> str:
+    """most_changed(features, closely): the frames that differ most from the one before, in the order of time."""
+    for frames, closely, seed in ((8, 3, 0), (20, 4, 1), (30, 8, 2)):
+        features = random_features(frames, 2, 3, 4, seed=seed)
+        change = features.diff(dim=0).flatten(1).norm(dim=1)
+        largest = change.topk(closely).indices.tolist()
+        odd = (features - features.mean(dim=0)).flatten(1).norm(dim=1).topk(closely).indices
+        mistakes = {
+            "both faults are there still: the frames before the changes, the largest change first": largest,
+            "these are the frames *before* the changes: entry 0 of `diff` leads from frame 0 to frame 1": sorted(
+                largest
+            ),
+            "the largest change comes first: put the frames in the order of time": [one + 1 for one in largest],
+            "these differ most from the mean of the film: compare with the frame before": odd.sort().values.tolist(),
+        }
+        wanted = sorted(one + 1 for one in largest)
+        expect_indices(answer(features, closely), wanted, frames, f"{closely} of {frames} frames", mistakes)
+    return "A method that looks at the wrong frames gets answers all the same; only a strip shows it."
 
 
 def check_least_alike(answer: Callable) -> str:

@@ -70,14 +70,14 @@ def draw_bars(axis, layouts: list[str], found: list[Interval]) -> None:
 
 def plot_leads(scores: list[LayoutScore]) -> Figure:
     """How far the first layout leads each other one, question by question, with 95 % intervals over films."""
-    rows = [row for row in scores if row.lead is not None]
+    rows = [(row.layout, row.lead) for row in scores if row.lead is not None]
     figure, axis = plt.subplots(figsize=(8, 0.3 * len(rows) + 0.9))
-    for place, row in enumerate(rows):
-        sure = row.lead.low > 0 or row.lead.high < 0
-        axis.plot([row.lead.low, row.lead.high], [place, place], color="black", linewidth=1.4)
-        axis.plot(row.lead.value, place, "o", color="black", markerfacecolor="black" if sure else "white", markersize=6)
+    for place, (_, lead) in enumerate(rows):
+        sure = lead.low > 0 or lead.high < 0
+        axis.plot([lead.low, lead.high], [place, place], color="black", linewidth=1.4)
+        axis.plot(lead.value, place, "o", color="black", markerfacecolor="black" if sure else "white", markersize=6)
     axis.axvline(0, color=COLOURS["text"], linewidth=1)
-    axis.set_yticks(range(len(rows)), [row.layout for row in rows], fontsize=8)
+    axis.set_yticks(range(len(rows)), [layout for layout, _ in rows], fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel(
         f"lead of {scores[0].layout} over each (points of accuracy); open circle: the interval holds 0", fontsize=8
@@ -88,5 +88,5 @@ def plot_leads(scores: list[LayoutScore]) -> Figure:
     return described(
         figure,
         f"Lead of {scores[0].layout} in points over each other layout, with 95 % intervals. "
-        + "; ".join(f"{row.layout}: {row.lead.value:+.1f} [{row.lead.low:+.1f}, {row.lead.high:+.1f}]" for row in rows),
+        + "; ".join(f"{layout}: {lead.value:+.1f} [{lead.low:+.1f}, {lead.high:+.1f}]" for layout, lead in rows),
     )

@@ -46,9 +46,9 @@ def plot_budget(
         memory, {"text": gib}, {"text": "#56B4E9"}, {"text": "\\\\"}, "keys and values of the prefix (GiB, 16 bit)"
     )
     memory.set_xlim(0, max(4.2, gib * 1.05))
-    stages = {"vision tower": budget.vision_flops, "projector": budget.projector_flops, "prefill": budget.prefill_flops,
-              "questions": budget.total_flops(questions) - budget.video_flops}  # fmt: skip
-    stages = {name: flops / 1e12 for name, flops in stages.items()}
+    flops = {"vision tower": budget.vision_flops, "projector": budget.projector_flops, "prefill": budget.prefill_flops,
+             "questions": budget.total_flops(questions) - budget.video_flops}  # fmt: skip
+    stages = {name: number / 1e12 for name, number in flops.items()}
     draw_parts(work, stages, GREYS, dict.fromkeys(stages, ""), f"operations (TFLOP), {questions} question(s) included")
     work.legend(fontsize=8, ncols=4, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.95))
     figure.tight_layout()

@@ -60,7 +60,7 @@ def courses(axis: Axes) -> str:
     """How each named line of a drawing runs: from where to where, and between what, if that is more."""
     told = []
     for line in axis.get_lines():
-        if not line.get_label().startswith("_"):  # matplotlib's name for what has none
+        if not str(line.get_label()).startswith("_"):  # matplotlib's name for what has none
             heights = np.asarray(line.get_ydata(), dtype=float)
             low, high = np.nanmin(heights), np.nanmax(heights)
             text = f"{line.get_label()}: from {short(heights[0])} to {short(heights[-1])}"

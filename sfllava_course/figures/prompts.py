@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from sfllava_core.budget.arithmetic import MODEL_SHAPES, token_budget
+from sfllava_core.methods.pooling import Pool
 from sfllava_core.methods.slowfast import Pathway, SlowFast
 from sfllava_core.prompts import DESCRIBE, INPUT_DATA, ONLY_BEST, PRECISELY, SELECT
 from sfllava_course.figures.described import courses, described, listed
@@ -99,7 +100,7 @@ def plot_shared(shared: int, own: dict[str, int]) -> Figure:
 
 def plot_questions(model: str = "7b", slow_frames: int = 10, answer_tokens: int = 16, most: int = 50) -> Figure:
     """Operations for 1 to `most` questions on one video: everything again for each, against a shared prefix."""
-    spec = SlowFast(slow=Pathway(slow_frames, SlowFast().slow.pool))
+    spec = SlowFast(slow=Pathway(slow_frames, Pool.window("max", 1, 2)))
     budget = token_budget(spec, MODEL_SHAPES[model], new_tokens=answer_tokens)
     counts = np.arange(1, most + 1)
     again, once = ([budget.total_flops(int(n), share_prefix=share) / 1e12 for n in counts] for share in (False, True))

@@ -1,5 +1,7 @@
 """Figures of chapter 0: the whole idea as one picture, answers by eye, and what each eye of a film had to go by."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import UInt8
@@ -21,7 +23,12 @@ def plot_idea(frames: Frames, spec: SlowFast, question: str, answer: str, grid: 
     """film -> frames -> slow (few frames, many tokens) and fast (all frames, few tokens) -> prompt -> answer.
 
     The pictures are those of `frames`; pooled ones are drawn by mean colour. `grid` is the model's (rows, columns).
+
+    Raises:
+        ValueError: one eye of `spec` is closed.
     """
+    if spec.slow is None or spec.fast is None:
+        raise ValueError(f"{spec}: the picture shows both eyes; give a spec with slow and fast")
     figure = plt.figure(figsize=(10, 4.4))
     boxes = {"film": (0.01, 0.40, 0.15, 0.32), "slow": (0.24, 0.60, 0.30, 0.32), "fast": (0.24, 0.07, 0.30, 0.38),
              "prompt": (0.63, 0.44, 0.24, 0.16), "answer": (0.90, 0.44, 0.09, 0.16)}  # fmt: skip
@@ -49,7 +56,7 @@ def plot_idea(frames: Frames, spec: SlowFast, question: str, answer: str, grid: 
     axes["answer"].set(xticks=[], yticks=[], title="answer")
     for start, end, colour in (("film", "slow", "slow"), ("film", "fast", "fast"), ("slow", "prompt", "slow"),
                                ("fast", "prompt", "fast"), ("prompt", "answer", "text")):  # fmt: skip
-        arrow = {"color": COLOURS[colour], "arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 16}
+        arrow: dict[str, Any] = {"color": COLOURS[colour], "arrowstyle": "-|>", "linewidth": 2, "mutation_scale": 16}
         figure.add_artist(ConnectionPatch((1.02, 0.5), (-0.03, 0.5), "axes fraction", "axes fraction",
                                           axesA=axes[start], axesB=axes[end], **arrow))  # fmt: skip
     return described(

@@ -145,7 +145,8 @@ def write_page(graded: list[Graded], limits: Limits, path: Path) -> None:
 
     own = PackageLoader("sfllava_course.grading")
     house = environment()
-    template = house.overlay(loader=ChoiceLoader([own, house.loader])).get_template("grades.html")
+    loaders = [own, *([house.loader] if house.loader else [])]
+    template = house.overlay(loader=ChoiceLoader(loaders)).get_template("grades.html")
     names = list(dict.fromkeys(name for one in graded for name in one.marks))
     exercises = []
     for name in names:

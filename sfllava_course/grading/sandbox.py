@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -106,7 +107,7 @@ class Box:
         self.deadline = time.monotonic() + limits.seconds
         adopt_orphans()
         plan = plan_of(command, line, room, not missing(), limits, hidden)
-        nowhere = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        nowhere: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         self.process = subprocess.Popen(first_step(plan), start_new_session=True, preexec_fn=die_with_parent, **nowhere)
         self.closing = threading.Event()
         self.watcher = threading.Thread(target=self.watch, daemon=True)

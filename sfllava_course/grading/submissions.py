@@ -51,7 +51,7 @@ def defined_in(source: str) -> set[str]:
         tree = ast.parse(TransformerManager().transform_cell(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set(re.findall(r"^def\s+(\w+)", source, re.M))
-    names, left = set(), list(tree.body)
+    names, left = set[str](), list[ast.AST](tree.body)
     while left:
         node = left.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -1,5 +1,6 @@
 """The paper's tables and the runs that make them, as data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from sfllava_bench.reports.published import PAPER, PublishedError, load_paper, p
 from sfllava_bench.runs.catalogue import RunError, find_experiment, paper_experiments
 from sfllava_bench.runs.entry import experiments_for
 from sfllava_bench.runs.experiments import make_experiment, make_experiments
+from sfllava_bench.runs.reproduce import reproduce
 from sfllava_core import ImageGrid, SlowFast, parse_spec
 from sfllava_core.methods.ktv import KTV
 
+ASKED = Question("egoschema", "1", "film", ("What is it?",), "a dog", "multiple_choice", ("a cat", "a dog"), 1)
 TINY = str(Path(__file__).parents[2] / "data" / "tiny")
 
 
@@ -214,6 +217,14 @@ def test_a_smaller_grid_keeps_the_papers_proportions(spec, scaled):
     assert str(parse_spec(spec).scaled((12, 12))) == scaled
     assert parse_spec(spec).scaled((24, 24)) == parse_spec(spec)
     assert ImageGrid().scaled((12, 12)) == ImageGrid()
+
+
+def test_an_experiment_says_that_it_was_given_no_files(listed, tmp_path):
+    bare = find_experiment(listed, "table2_7b", "egoschema")
+    with pytest.raises(ExperimentError, match=f"{bare.id}: no questions are given; set `annotations` or `asked`"):
+        bare.questions()
+    with pytest.raises(ExperimentError, match=f"{bare.id}: no folder of videos is given; set `videos`"):
+        reproduce(replace(bare, asked=(ASKED,)), tmp_path)
 
 
 def test_plans_say_what_they_lack(tmp_path):

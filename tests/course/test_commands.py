@@ -300,7 +300,7 @@ def test_help_is_light():
 
 def test_choices_are_those_of_the_library():
     from sfllava_bench.answers.experiment import CHOOSING, DECODING
-    from sfllava_bench.commands import named_experiments
+    from sfllava_bench.experiment_options import named_experiments
     from sfllava_bench.runs.catalogue import PROFILES
 
     taken = signature(named_experiments).parameters

@@ -57,10 +57,8 @@ def test_a_report_has_the_words_and_draws_formulas_without_a_script(notebook, tm
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_every_committed_picture_has_its_words(path):
-    """Of chapters that have been executed since figures have words."""
     words = [description(out) for out in pictures(read(path))]
-    if any(words):
-        assert all(words)
+    assert words and all(words)
 
 
 def test_no_figure_is_returned_without_words():

@@ -56,6 +56,10 @@ def others_of(total, event):
     return torch.tensor([frame for frame in range(total) if frame not in event])
 
 
+def changes(features):
+    return features.diff(dim=0).flatten(1).norm(dim=1)
+
+
 def with_both_ends(total, n):
     return [round(i * (total - 1) / max(n - 1, 1)) for i in range(n)]
 
@@ -347,6 +351,14 @@ WRONG = {
         "all frames": (lambda e, p: next_by(on_field.alike(e).mean(dim=1), p), "alone"),
         "picked": (lambda e, p: p[0], "picked already"),
         "scores": (lambda e, p: on_field.alike(e)[:, p], "one frame"),
+    },
+    "most_changed": {
+        "before": (lambda x, k: sorted(changes(x).topk(k).indices.tolist()), "before* the changes"),
+        "by size": (lambda x, k: (changes(x).topk(k).indices + 1).tolist(), "order of time"),
+        "the colleague's": (lambda x, k: changes(x).topk(k).indices.tolist(), "both faults"),
+        "odd ones": (
+            lambda x, k: (x - x.mean(dim=0)).flatten(1).norm(dim=1).topk(k).indices.sort().values.tolist(), "mean of"),
+        "a tensor": (lambda x, k: changes(x).topk(k).indices, "list of whole numbers"),
     },
     "strip": {
         "means": (

@@ -4,6 +4,7 @@ Defining the class is all there is to adding one: `load_annotations` then reads 
 questions, and reports call it by its title.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -101,8 +102,8 @@ class Benchmark:
                     return part
         if len(self.csv) <= 1:
             return ""
-        names = [name for names_by_part in (self.csv, self.json) for part in names_by_part.values() for name in part]
-        raise AnnotationError([f"{path}: {self.title} has parts, told by their names: {', '.join(names)}"])
+        known = [name for names_by_part in (self.csv, self.json) for part in names_by_part.values() for name in part]
+        raise AnnotationError([f"{path}: {self.title} has parts, told by their names: {', '.join(known)}"])
 
     def partners(self, path: Path) -> tuple[Path, ...]:
         """The file together with the one that belongs to it: questions with answers, first with second paraphrases."""
@@ -128,7 +129,7 @@ class Benchmark:
         return kind if place is None else self.types[place]
 
     def make(
-        self, rows: Rows, row: Row, key: str | None, texts: list[str | None], answer: str | None, **more
+        self, rows: Rows, row: Row, key: str | None, texts: Sequence[str | None], answer: str | None, **more
     ) -> list[Question]:
         """The question of a row, if every part of it is sound.
 
@@ -137,15 +138,16 @@ class Benchmark:
             more: options and answer_index of a choice.
         """
         video = video_name(row, self.video_column)
-        if None in (key, video, answer, *texts):
+        asked = tuple(text for text in texts if text is not None)
+        if key is None or video is None or answer is None or len(asked) < len(texts):
             return []
         if key in rows.seen:
             row.wrong(f"key {key!r} is that of row {rows.seen[key]} too, it must be unique")
             return []
         rows.seen[key] = row.number
         task = MULTIPLE_CHOICE if more.get("options") else self.task
-        group = self.group(row, rows.part, texts[0])
-        return [Question(self.name, key, video, tuple(texts), answer, task, group=group, **more)]
+        group = self.group(row, rows.part, asked[0])
+        return [Question(self.name, key, video, asked, answer, task, group=group, **more)]
 
     def of_task(self, questions: list[Question], task: str) -> list[Question]:
         """Those of its questions that are of this task."""

@@ -46,7 +46,7 @@ class OwnQuestions(Benchmark):
                 f"{', '.join(map(repr, columns))}. Needed are video and question; answer and options where there are"
             )
             return []
-        found, asked = [], Counter()
+        found, asked = [], Counter[str]()
         for row in rows.of():
             video = str(row.fields.get("video"))
             asked[video] += 1

@@ -61,11 +61,11 @@ class VCGBench(Benchmark):
         found = []
         for row in rows.of():
             texts = row.fields.get("question")
-            sound = isinstance(texts, list) and len(texts) == 2
-            if not sound or not all(isinstance(text, str) and text.strip() for text in texts):
+            two = texts if isinstance(texts, list) and len(texts) == 2 else [None]
+            if not all(isinstance(text, str) and text.strip() for text in two):
                 row.wrong(f"question is {texts!r:.80}: a list of two texts is needed")
                 continue
-            found += self.make(rows, row, self.key_of(rows, row), list(texts), row.text("answer"))
+            found += self.make(rows, row, self.key_of(rows, row), two, row.text("answer"))
         return found
 
 
