@@ -166,11 +166,12 @@ def write_bench(seed: int, out: Path, videos: int, progress: bool = True) -> Non
             size, right = (VIDEO_FRAMES, CANVAS, CANVAS), q.options.index(q.choice_answer)
             asked = (q.choice_text, right, f"{stem}_c{number}", q.family, *q.options, q.choice_answer, q.family)
             choice_rows.append([len(choice_rows), stem, *size, *asked])
-    _write_csv(out / "PocketBench_QA.csv", OPEN_COLUMNS, open_rows)
-    _write_csv(out / "PocketBench_MC.csv", CHOICE_COLUMNS, choice_rows)
+    write_csv(out / "PocketBench_QA.csv", OPEN_COLUMNS, open_rows)
+    write_csv(out / "PocketBench_MC.csv", CHOICE_COLUMNS, choice_rows)
 
 
-def _write_csv(file: Path, columns: list[str], rows: list[list]) -> None:
+def write_csv(file: Path, columns: list[str], rows: list[list]) -> None:
+    """Write a table whose bytes are the same on every system."""
     with file.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(columns)

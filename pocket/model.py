@@ -55,8 +55,8 @@ def corpus() -> list[str]:
     return lines + ["(A) (B) (C) (D) (E)"] + [f" {d}" for d in range(10)]
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE in which every word of the pocket world is one token, and any other text is spelled in bytes."""
+def build_tokenizer(lines: list[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE in which every word of `lines` is one token, and any other text is spelled in bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -67,7 +67,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
-    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.train_from_iterator(lines, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))]
     )
@@ -86,7 +86,7 @@ def build(
     seed: int, dim: int = 128, layers: int = 4
 ) -> tuple[LlavaNextForConditionalGeneration, PreTrainedTokenizerFast]:
     """The untrained model, initialised from `seed`, and its tokenizer."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(corpus())
     vision = CLIPVisionConfig(
         hidden_size=128,
         intermediate_size=384,

@@ -10,7 +10,6 @@ variable frame rate and one a gif. Next in the data's way: `oracle` and the mode
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pocket.bench import CHOICE_COLUMNS, OPEN_COLUMNS, write_video
+from pocket.bench import CHOICE_COLUMNS, OPEN_COLUMNS, write_csv, write_video
 from pocket2.questions import CORNERS, FAMILIES, Question, ask
 from pocket2.stories import BRIEF, LONG_FRAMES, SHORT_FRAMES, long_film, short_film
 from pocket2.world import CANVAS, CARD_SIZES, Story, draw, frame_times
@@ -182,15 +181,8 @@ def write_bench(seed: int, out: Path, videos: int, progress: bool = True) -> Non
                 film.dial,
             )
             choice_rows.append([len(choice_rows), stem, *size, *asked])
-    _write_csv(out / "PocketBench_QA.csv", [*OPEN_COLUMNS, "dial"], open_rows)
-    _write_csv(out / "PocketBench_MC.csv", [*CHOICE_COLUMNS, "dial"], choice_rows)
-
-
-def _write_csv(file: Path, columns: list[str], rows: list[list]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    write_csv(out / "PocketBench_QA.csv", [*OPEN_COLUMNS, "dial"], open_rows)
+    write_csv(out / "PocketBench_MC.csv", [*CHOICE_COLUMNS, "dial"], choice_rows)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ way: `train`.
 from __future__ import annotations
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -18,7 +17,7 @@ from transformers import (
 )
 
 from pocket import prompts
-from pocket.model import PINPOINTS, SPECIAL
+from pocket.model import PINPOINTS, SPECIAL, build_tokenizer
 from pocket2.code import WIDTH
 from pocket2.questions import CORNERS, a
 from pocket2.tower import PATCH
@@ -53,36 +52,9 @@ def corpus() -> list[str]:
     return lines + ["(A) (B) (C) (D) (E)"] + [f" {d}" for d in range(10)]
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE in which every word of the pocket world is one token, and any other text is spelled in bytes."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4000,
-        min_frequency=1,
-        special_tokens=SPECIAL,
-        show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )
-    tokenizer.train_from_iterator(corpus(), trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        pad_token="<unk>",
-        additional_special_tokens=["<image>"],
-        model_max_length=4096,
-    )
-
-
 def build(seed: int) -> tuple[LlavaNextForConditionalGeneration, PreTrainedTokenizerFast]:
     """The untrained model, initialised at random from `seed`, and its tokenizer."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(corpus())
     vision = CLIPVisionConfig(
         hidden_size=128,
         intermediate_size=384,

@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import CLIPVisionModel
 
+from pocket.tower import GRID, PATCH, frame_features, pixels
 from pocket2.stories import still
-from pocket2.world import COLOURS, NAMES, PICTURE, PLACES, Story, draw, shrink
+from pocket2.world import COLOURS, NAMES, PLACES, Story, draw, shrink
 
-PATCH = 8
-GRID = PICTURE // PATCH
 DIGITS = [str(d) for d in range(10)]
 # What a patch may show, word by word: a read-out each, and a dimension each of the language model's width.
 WORDS = [
@@ -42,14 +41,6 @@ GROUPS = [
     for end, size, weight in zip(_ENDS, np.diff(_ENDS, prepend=0), (1.0, 1.0, 0.3, 0.3, 1.0, 0.3), strict=True)
 ]
 CARDS = [(c, d) for c in COLOURS for d in range(10)]
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI CLIP
-STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def pixels(pictures: UInt8[np.ndarray, "pictures 96 96 3"]) -> Float[Tensor, "pictures 3 96 96"]:
-    """CLIP-normalised pixel values of pictures."""
-    scaled = torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255
-    return rearrange((scaled - torch.tensor(MEAN)) / torch.tensor(STD), "b h w c -> b c h w").contiguous()
 
 
 def photograph(rng: np.random.Generator, story: Story, time: float) -> UInt8[np.ndarray, "96 96 3"]:
@@ -97,18 +88,6 @@ def patch_labels(
         if len(words) == 2:
             cards[there, CARDS.index((words[0].split()[0], int(words[1])))] = 1
     return labels, cards
-
-
-def frame_features(
-    tower: CLIPVisionModel, values: Float[Tensor, "pictures 3 96 96"]
-) -> Float[Tensor, "pictures 144 dim"]:
-    """Hidden layer -2 of the tower without CLS: every layer but the last."""
-    vision = getattr(tower, "vision_model", tower)
-    hidden = vision.pre_layrnorm(vision.embeddings(values))
-    for layer in vision.encoder.layers[:-1]:
-        out = layer(hidden, None)
-        hidden = out[0] if isinstance(out, tuple) else out
-    return hidden[:, 1:]
 
 
 class Heads(nn.Module):

@@ -10,7 +10,7 @@ from pocket import prompts
 from pocket.evaluate import packed_prompts
 from pocket.lessons import EVERYTHING, LESSONS, LONGEST, draw_step, scene_at
 from pocket.library import POOLED
-from pocket.model import build, build_tokenizer
+from pocket.model import build, build_tokenizer, corpus
 from pocket.packing import EXTENT, collate, hints, pack
 from pocket.questions import Question
 from pocket.train import OtherSettings, run
@@ -84,7 +84,7 @@ def test_packed_questions_score_as_if_each_were_alone():
 
 
 def test_any_text_survives_the_tokenizer_and_letters_are_single_tokens():
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(corpus())
     for text in ("Où est le chat ?", "日本語 🐈", "What is in the bubble?\n\t(A) a cat"):
         assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
     for letter in prompts.LETTERS:
@@ -112,7 +112,7 @@ def test_training_choices_can_be_left_out():
     assert all(scene_at(rng, progress, ["curriculum"]) is EVERYTHING for progress in (0, 0.3, 0.99))
     drawn = [draw_step(rng, scene_at(rng, 0.9), ["pooling"]) for _ in range(300)]
     assert {how for _, how, _ in drawn} == {"max 1x2", "page"}
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(corpus())
     ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
     question = Question("brief", "What is in the bubble?", "a cat")
     close, spread = (pack(np.random.default_rng(3), ids, [question], False, 3, 4, offsets) for offsets in (False, True))
@@ -123,7 +123,7 @@ def test_training_choices_can_be_left_out():
 @pytest.mark.parametrize(("end", "at_cat", "at_dog"), [("first", " first", " last"), ("last", " first", " last")])
 def test_an_order_question_hints_which_thing_is_which(end, at_cat, at_dog):
     """The cat is first, the dog is last, whichever end is asked for."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(corpus())
     ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
     question = Question("order", f"Which comes {end}, the cat or the dog?", "the cat" if end == "first" else "the dog")
     words = ids(question.text)

@@ -16,7 +16,7 @@ from pocket.train import OtherSettings
 from pocket2 import train
 from pocket2.evaluate import run_films, table
 from pocket2.lessons import COARSE, LONGEST, OFTEN, PAGES, PANELS, SCENES, draw_step, often
-from pocket2.model import build_tokenizer
+from pocket2.model import build_tokenizer, corpus
 from pocket2.packing import STRETCH, choose, pack
 from pocket2.questions import FAMILIES, Question
 
@@ -24,7 +24,7 @@ STEPS = {"tower": 2, "align": 2, "answers": 2}
 PLACES = 400  # of a step: a few comics
 BRIEF = Question("brief", "What is in the bubble?", "cat", "What is in the bubble?", ("dog", "cat", "boat"), "cat")
 WHERE = Question("where", "Where is the dog?", "top left")
-TOKENIZER = build_tokenizer()
+TOKENIZER = build_tokenizer(corpus())
 
 
 @pytest.fixture(scope="module", autouse=True)
